@@ -97,6 +97,24 @@ static void format_excludes(const struct blx_policy_verdict *verdict, char text[
         used += (size_t)snprintf(text + used, VALUE_BYTES - used, "%s%s", used > 0 ? ", " : "", at);
 }
 
+static void format_test(const struct blx_policy_test *test, char text[VALUE_BYTES])
+{
+    char every[BLX_UNIT_TEXT_BYTES], within[BLX_UNIT_TEXT_BYTES], hours[BLX_HOURS_TEXT_BYTES];
+    if (test->every_ms == 0) {
+        snprintf(text, VALUE_BYTES, "never");
+        return;
+    }
+    blx_hours_format(&test->hours, hours);
+    size_t used = (size_t)snprintf(
+        text, VALUE_BYTES, "every: %s%s%s, level: %" PRIu64 ", within: %s",
+        blx_duration_format(test->every_ms, every), hours[0] != '\0' ? ", at: " : "", hours,
+        test->level, blx_duration_format(test->within_ms, within));
+    if (test->expect[0] != '\0')
+        used += (size_t)snprintf(text + used, VALUE_BYTES - used, ", expect: %.150s", test->expect);
+    if (test->command[0] != '\0')
+        snprintf(text + used, VALUE_BYTES - used, ", command: %.150s", test->command);
+}
+
 static void format_value(const struct blx_policy_verdict *verdict, enum blx_policy_key key,
                          char text[VALUE_BYTES])
 {
@@ -114,6 +132,9 @@ static void format_value(const struct blx_policy_verdict *verdict, enum blx_poli
     case BLX_POLICY_BANDWIDTH_LIMIT:
         snprintf(text, VALUE_BYTES, "%.*s", VALUE_BYTES - 1,
                  verdict->bandwidth_limit[0] != '\0' ? verdict->bandwidth_limit : "none");
+        return;
+    case BLX_POLICY_RESTORE_TEST:
+        format_test(&verdict->test, text);
         return;
     case BLX_POLICY_ENCRYPTION:
         snprintf(text, VALUE_BYTES, "%s", blx_policy_encryption_name(verdict->encryption));
@@ -229,6 +250,23 @@ static int print_table(const struct view *view, struct blx_error *err)
     return 0;
 }
 
+static void print_test_json(struct blx_json *json, const struct blx_policy_test *test)
+{
+    char hours[BLX_HOURS_TEXT_BYTES];
+    if (test->every_ms == 0) {
+        blx_json_null(json, "value");
+        return;
+    }
+    blx_json_open(json, "value", '{');
+    blx_json_number(json, "every", test->every_ms);
+    blx_json_string(json, "at", blx_hours_format(&test->hours, hours));
+    blx_json_number(json, "within", test->within_ms);
+    blx_json_string(json, "expect", test->expect);
+    blx_json_string(json, "command", test->command);
+    blx_json_number(json, "level", test->level);
+    blx_json_close(json, '}');
+}
+
 static void print_value_json(struct blx_json *json, const struct blx_policy_verdict *verdict,
                              enum blx_policy_key key)
 {
@@ -252,6 +290,8 @@ static void print_value_json(struct blx_json *json, const struct blx_policy_verd
         for (const char *at = NULL; (at = next_exclude(verdict, at)) != NULL;)
             blx_json_string(json, NULL, at);
         blx_json_close(json, ']');
+    } else if (key == BLX_POLICY_RESTORE_TEST) {
+        print_test_json(json, &verdict->test);
     } else if (key == BLX_POLICY_ENCRYPTION) {
         blx_json_string(json, "value", blx_policy_encryption_name(verdict->encryption));
     } else if (key == BLX_POLICY_SYNC_FREQ && verdict->sync_freq_ms != 0) {

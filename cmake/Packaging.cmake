@@ -6,7 +6,8 @@
 #   blxrep              the command, completions, blxrep-config(5), examples. Both daemons' packages need it.
 #   blxrep-agent        on each protected server
 #   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep, blxrep-mount,
-#                       blxrep-files with blxrep-files-guest, blxrep-boot, blxrep-test and blxrep-page
+#                       blxrep-files with blxrep-files-guest, blxrep-boot, blxrep-test and blxrep-pageand
+#                       blxrep-tester
 #   blxrep-nbdkit       the plugin for nbdkit, which alone needs it
 #   blxrep-static       the commands for a machine without a system, as one static program
 #   blxrep-rescue       makes a system of it that boots; for the dispatcher's host. x86-64 alone has these two, and only if the

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# bash completion for blxrep, blxrep-agent, blxrep-dispatcher and blxrep-page
+# bash completion for blxrep, blxrep-agent, blxrep-dispatcher and blxrep-pageblxrep-tester
 
 _blxrep_options() {
     case $1 in
@@ -20,6 +20,7 @@ _blxrep_options() {
     mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
     boot) echo --config --agent --checkpoint --data-dir --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
     test) echo --config --agent --checkpoint --data-dir --key --memory --cpus --disk-bus --firmware --accelerator --incomplete --within --expect --command --level --json --help --version ;;
+    tester) echo --config --data-dir --key --memory --accelerator --test-jobs --log-format --verbose --help --version ;;
     files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --kernel-dir --force --json --path --help --version ;;
     copy) echo --config --agent --data-dir --to --from --credentials --bandwidth-limit --json --help --version ;;
     adopt) echo --config --agent --checkpoint --data-dir --from --credentials --bandwidth-limit --json --help --version ;;
@@ -96,7 +97,7 @@ _blxrep() {
     case ${COMP_WORDS[0]##*/} in
     blxrep-agent) command=agent ;;
     blxrep-dispatcher) command=dispatcher ;;
-    blxrep-page) command=page-server ;;
+    blxrep-page) command=page-server blxrep-tester) command=tester ;;
     *)
         [[ ${COMP_WORDS[1]} == dispatcher && $COMP_CWORD -gt 1 ]] && at=2
         [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join restore start check keygen takeover save arm disks move-gpt"
@@ -114,4 +115,4 @@ _blxrep() {
     fi
 }
 
-complete -o filenames -F _blxrep blxrep blxrep-agent blxrep-dispatcher blxrep-page
+complete -o filenames -F _blxrep blxrep blxrep-agent blxrep-dispatcher blxrep-pageblxrep-tester

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# fish completion for blxrep, blxrep-agent, blxrep-dispatcher and blxrep-page
+# fish completion for blxrep, blxrep-agent, blxrep-dispatcher and blxrep-pageblxrep-tester
 
 set -l commands start check enroll show info restore mount files copy adopt object-store page boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume join keygen rescue-image takeover save arm disks move-gpt
 set -l of_dispatcher start check enroll show info restore mount files copy adopt object-store page boot test checkpoint rescan revoke renew renew-ca retire-ca status verify prune pin unpin remove archive rename move readmit policy log test-event pause resume
@@ -19,11 +19,11 @@ function __blxrep_option
 end
 
 set -l both "blxrep-agent blxrep-dispatcher blxrep-page"
-__blxrep_option "$both" "$commands" -l config -r -F -d "Configuration file"
-__blxrep_option "$both" "$commands" -l help -f -d "Print the help"
-__blxrep_option "$both" "$commands" -l version -f -d "Print the version"
-__blxrep_option "$both" "start check" -l log-format -x -a "text json" -d "How the log is written"
-__blxrep_option "$both" "start check" -l verbose -f -d "Also log debug lines"
+__blxrep_option "$both blxrep-tester" "$commands" -l config -r -F -d "Configuration file"
+__blxrep_option "$both blxrep-tester" "$commands" -l help -f -d "Print the help"
+__blxrep_option "$both blxrep-tester" "$commands" -l version -f -d "Print the version"
+__blxrep_option "$both blxrep-tester" "start check" -l log-format -x -a "text json" -d "How the log is written"
+__blxrep_option "$both blxrep-tester" "start check" -l verbose -f -d "Also log debug lines"
 __blxrep_option "" "start check" -l mode -x -a "agent dispatcher" -d "Which daemon to start"
 __blxrep_option blxrep-agent "start check" -l id -x -d "This agent's ID"
 __blxrep_option blxrep-agent "start check enroll join rescue-image takeover restore" -l dispatcher-addr -x -d "The address at which the dispatcher listens; with commas between them, or repeated, more of them, which are tried in turn"
@@ -46,7 +46,7 @@ __blxrep_option blxrep-agent "start check" -l pre-freeze -r -d "Command to run b
 __blxrep_option blxrep-agent "start check" -l post-thaw -r -d "Command to run after the thaw"
 __blxrep_option "$both" "start check test-event" -l hook-timeout -x -d "Kill a hook command after this time"
 __blxrep_option blxrep-dispatcher "start check" -l prune-grace -x -d "Announce new rules of retention for this time"
-__blxrep_option blxrep-dispatcher "$of_dispatcher" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
+__blxrep_option "blxrep-dispatcher blxrep-tester" "$of_dispatcher" -l data-dir -x -a "(__fish_complete_directories)" -d "The dispatcher's data directory"
 __blxrep_option blxrep-dispatcher "start check" -l standby -x -a "yes no" -d "Wait while another dispatcher has the data directory, and take over when it is gone"
 __blxrep_option blxrep-dispatcher "start check" -l shared -x -a "yes no" -d "Let other dispatchers that say so, too, serve agents of the same data directory"
 __blxrep_option blxrep-dispatcher "start check" -l sync-freq -x -d "Minutes between checkpoints"
@@ -69,7 +69,7 @@ __blxrep_option "" show -l since -x -d "Only the checkpoints of the last T"
 __blxrep_option "" show -l last -x -d "Only the newest N checkpoints"
 __blxrep_option "" "show info log" -l utc -f -d "Print times in UTC"
 __blxrep_option "" "enroll restore keygen files rescue-image takeover move-gpt" -l output -r -F -d "Where to write"
-__blxrep_option "" "restore mount files boot test" -l key -r -F -d "The key that the checkpoint is encrypted with"
+__blxrep_option blxrep-tester "restore mount files boot test" -l key -r -F -d "The key that the checkpoint is encrypted with"
 __blxrep_option "" restore -l delta -f -d "Bring an existing image or device up to date"
 __blxrep_option "" restore -l files -f -d "Restore files in place of disks"
 __blxrep_option "" restore -l resume -f -d "Continue with the file that an interrupted restore left"
@@ -81,7 +81,7 @@ __blxrep_option "" copy -l to -r -F -d "The folder or URL that copies go to"
 __blxrep_option "" "copy adopt" -l from -r -F -d "The copies that agents are taken from"
 __blxrep_option "" "copy adopt" -l credentials -r -F -d "The copier's key and certificates"
 __blxrep_option "" object-store -l action -x -a check -d "What to do" restore -l overlay -r -F -d "Restore with what was written over the checkpoint"
-__blxrep_option "" "boot test" -l memory -x -d "Its memory"
+__blxrep_option blxrep-tester "boot test" -l memory -x -d "Its memory"
 __blxrep_option "" "boot test" -l cpus -x -d "Its processors"
 __blxrep_option "" boot -l network -x -a "none user" -d "Its network"
 __blxrep_option "" boot -l keep -r -F -d "Keep in a file what it writes"
@@ -92,7 +92,8 @@ __blxrep_option "" test -l expect -x -d "An expression for a line of its console
 __blxrep_option "" test -l command -x -d "A command in the booted server"
 __blxrep_option "" test -l level -x -a "1 2" -d "1 checks filesystems, 2 boots"
 __blxrep_option "" "boot test" -l firmware -x -a "auto bios uefi" -d "How it boots"
-__blxrep_option "" "boot test" -l accelerator -x -a "auto kvm none" -d "How it runs"
+complete -c blxrep-tester -l test-jobs -x -d "How many tests may run at once"
+__blxrep_option blxrep-tester "boot test" -l accelerator -x -a "auto kvm none" -d "How it runs"
 __blxrep_option "" mount -l writable -r -F -d "Let the files be written"
 __blxrep_option "" mount -l foreground -f -d "Stay in the foreground"
 __blxrep_option "" mount -l idle -x -d "End the mount if nobody has used it for this time"

@@ -45,31 +45,6 @@ static bool parse_days(const char *word, uint8_t *days)
     }
 }
 
-static bool parse_two_digits(const char *text, unsigned *value)
-{
-    if (text[0] < '0' || text[0] > '9' || text[1] < '0' || text[1] > '9')
-        return false;
-    *value = (unsigned)(text[0] - '0') * 10 + (unsigned)(text[1] - '0');
-    return true;
-}
-
-/* "08:30". The caller has made sure that there are five bytes. */
-static bool parse_minute(const char *text, uint16_t *minute)
-{
-    unsigned hours, minutes;
-    if (!parse_two_digits(text, &hours) || text[2] != ':' || !parse_two_digits(text + 3, &minutes))
-        return false;
-    *minute = (uint16_t)(hours * 60 + minutes);
-    return minutes < 60 && *minute <= DAY_MINUTES;
-}
-
-static bool parse_window(const char *word, struct blx_bandwidth_rule *rule)
-{
-    return strlen(word) == 11 && word[5] == '-' && parse_minute(word, &rule->from_minute) &&
-           parse_minute(word + 6, &rule->end_minute) && rule->from_minute < DAY_MINUTES &&
-           rule->end_minute > 0 && rule->from_minute != rule->end_minute;
-}
-
 static int parse_rate(const char *word, uint64_t *bytes_per_second, struct blx_error *err)
 {
     uint64_t rate = 0;
@@ -95,11 +70,11 @@ static int parse_rule(char *text, struct blx_bandwidth_rule *rule, struct blx_er
         words[count++] = word;
     if (count == 0)
         return blx_error_set(err, -EINVAL, "a rule is empty: %s", example);
-    *rule = (struct blx_bandwidth_rule){.days = ALL_DAYS, .end_minute = DAY_MINUTES};
+    *rule = (struct blx_bandwidth_rule){.days = ALL_DAYS, .hours.end_minute = DAY_MINUTES};
     size_t used = 0;
     if (used + 1 < count && parse_days(words[used], &rule->days))
         used++;
-    if (used + 1 < count && parse_window(words[used], rule))
+    if (used + 1 < count && blx_hours_parse(words[used], &rule->hours) == 0)
         used++;
     if (used + 1 != count)
         return blx_error_set(
@@ -137,10 +112,11 @@ static bool rule_matches(const struct blx_bandwidth_rule *rule, unsigned minute)
 {
     unsigned day = minute / DAY_MINUTES, of_day = minute % DAY_MINUTES;
     bool today = (rule->days >> day & 1) != 0;
-    if (rule->from_minute < rule->end_minute)
-        return today && of_day >= rule->from_minute && of_day < rule->end_minute;
+    if (rule->hours.from_minute < rule->hours.end_minute)
+        return today && of_day >= rule->hours.from_minute && of_day < rule->hours.end_minute;
     bool yesterday = (rule->days >> (day + 6) % 7 & 1) != 0;
-    return (today && of_day >= rule->from_minute) || (yesterday && of_day < rule->end_minute);
+    return (today && of_day >= rule->hours.from_minute) ||
+           (yesterday && of_day < rule->hours.end_minute);
 }
 
 static uint64_t rate_at(const struct blx_bandwidth *limit, unsigned minute)

@@ -21,6 +21,7 @@
 #include <time.h>
 
 #include "base/error.h"
+#include "base/hours.h"
 
 enum {
     BLX_BANDWIDTH_MAX_RULES = 16,
@@ -28,9 +29,9 @@ enum {
 };
 
 struct blx_bandwidth_rule {
-    uint8_t days;                     /* bit n: tm_wday n */
-    uint16_t from_minute, end_minute; /* of the day; from >= end: the end is on the next day */
-    uint64_t bytes_per_second;        /* 0: no limit */
+    uint8_t days;              /* bit n: tm_wday n */
+    struct blx_hours hours;    /* always given */
+    uint64_t bytes_per_second; /* 0: no limit */
 };
 
 /* All zero: no limit. */

@@ -195,8 +195,8 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         ONE_AGENT = STORED | BLX_COMMAND_POLICY,
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_TEST_EVENT | BLX_COMMAND_VERIFY |
                 BLX_COMMAND_PRUNE | BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA |
-                BLX_COMMAND_RETIRE_CA | BLX_COMMAND_COPY | BLX_COMMAND_ADOPT | BLX_COMMAND_PAGE |
-                BLX_COMMAND_PAGE_SERVER | STORED,
+                BLX_COMMAND_RETIRE_CA | BLX_COMMAND_TESTER | BLX_COMMAND_COPY | BLX_COMMAND_ADOPT |
+                BLX_COMMAND_PAGE | BLX_COMMAND_PAGE_SERVER | STORED,
     };
     const struct {
         const char *name;

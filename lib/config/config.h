@@ -17,6 +17,7 @@
 #include "base/bandwidth.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/hours.h"
 #include "base/log.h"
 #include "store/prune/retention.h"
 #include "store/quota.h"
@@ -213,6 +214,11 @@ struct blx_config {
     char *expect;       /* NULL: a login prompt */
     char *test_command; /* NULL: none */
     uint64_t level;     /* of enum blx_test_level */
+
+    /* For blxrep-tester only, which runs the tests of the policies. */
+    uint64_t test_jobs;     /* at once */
+    uint64_t every_ms;      /* a policy's group `restore-test`, which has those of `test`, too */
+    struct blx_hours hours; /* likewise */
 };
 
 /* Frees what the config owns; it may be all-zero or half filled. */
@@ -273,6 +279,7 @@ enum blx_command {
     BLX_COMMAND_PAGE_SERVER = 1ULL << 47, /* blxrep-page */
     BLX_COMMAND_SAVE = 1ULL << 50, /* blxrep agent save, arm */
     BLX_COMMAND_ARM = 1ULL << 51,
+    BLX_COMMAND_TESTER = 1ULL << 48, /* blxrep-tester */
 };
 
 enum blx_config_result {

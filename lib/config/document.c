@@ -16,7 +16,9 @@
 #endif
 
 #include "base/cleanup.h"
+#include "base/hours.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "config/source_private.h"
 
@@ -238,6 +240,91 @@ static int apply_copies_rule(const struct blx_place *place, unsigned rule,
     option.offset = offsetof(struct blx_config, object_store.retention.keep) +
                     rule * sizeof(config->object_store.retention.keep[0]);
     return apply_scalar(place, &option, place->setting, config, err);
+}
+
+static int apply_hours(const struct blx_place *place, struct blx_config *config,
+                       struct blx_error *err)
+{
+    static const char example[] = "\"02:00-05:00\"";
+    if (config_setting_type(place->setting) != CONFIG_TYPE_STRING)
+        return blx_place_wrong_type(place, place->setting, "a text in double quotes", example, err);
+    const char *text = config_setting_get_string(place->setting);
+    if (blx_hours_parse(text, &config->hours) == 0)
+        return 0;
+    blx_error_set(err, -EINVAL, "'%.40s' are no hours; write at: %s", text, example);
+    blx_place_prefix(place, err);
+    return -EINVAL;
+}
+
+/* The keys are the flags of `test`, but for when. */
+static int apply_test_key(const struct blx_place *place, struct blx_config *config,
+                          struct blx_error *err)
+{
+    static const char *const flags[] = {"within", "expect", "command", "level"};
+    static const struct blx_option every = {.info = {.name = "every"},
+                                            .kind = BLX_OPTION_DURATION,
+                                            .offset = offsetof(struct blx_config, every_ms),
+                                            .example = "\"1d\"",
+                                            .unit_ms = DAY_MS,
+                                            .low = SECOND_MS,
+                                            .high = YEAR_MS};
+    const char *name = config_setting_name(place->setting);
+    if (strcmp(name, "at") == 0)
+        return apply_hours(place, config, err);
+    if (strcmp(name, "every") == 0)
+        return apply_scalar(place, &every, place->setting, config, err);
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        if (strcmp(name, flags[i]) == 0)
+            return apply_scalar(place, blx_option_find(name, strlen(name)), place->setting, config,
+                                err);
+    }
+    blx_error_set(err, -EINVAL,
+                  "unknown key; 'restore-test' has every, at, within, expect, command and level");
+    blx_place_prefix(place, err);
+    return -EINVAL;
+}
+
+/* What `test` would refuse, too, and what is missing. */
+static int check_test(const struct blx_config *config, struct blx_error *err)
+{
+    const struct blx_policy_test *limits = NULL;
+    if (config->every_ms == 0)
+        return blx_error_set(err, -EINVAL, "'every' is missing; add every: \"1d\"");
+    if (config->level == 1 && (config->expect != NULL || config->test_command != NULL))
+        return blx_error_set(err, -EINVAL,
+                             "level 1 boots nothing: leave out 'expect' and 'command'");
+    if (config->expect != NULL && strlen(config->expect) >= sizeof(limits->expect))
+        return blx_error_set(err, -EINVAL, "'expect' has more than %zu bytes",
+                             sizeof(limits->expect) - 1);
+    if (config->test_command != NULL && strlen(config->test_command) >= sizeof(limits->command))
+        return blx_error_set(
+            err, -EINVAL, "'command' has more than %zu bytes: put it into a script on the server",
+            sizeof(limits->command) - 1);
+    return 0;
+}
+
+int blx_place_restore_test(const struct blx_place *group, struct blx_policy_test *test,
+                           struct blx_error *err)
+{
+    enum { WITHIN_MS = 5 * 60 * 1000, LEVEL = 2 };
+    BLX_CLEANUP_CONFIG struct blx_config config = {.within_ms = WITHIN_MS, .level = LEVEL};
+    int rc = apply_group(group, "restore-test.", "{ every: \"1d\", at: \"02:00-05:00\" }",
+                         apply_test_key, &config, err);
+    if (rc < 0)
+        return rc;
+    if (config_setting_length(group->setting) > 0)
+        rc = check_test(&config, err);
+    if (rc < 0) {
+        blx_place_prefix(group, err);
+        return rc;
+    }
+    test->every_ms = config.every_ms;
+    test->within_ms = config.within_ms;
+    test->level = config.level;
+    test->hours = config.hours;
+    blx_text_set(test->expect, config.expect != NULL ? config.expect : "");
+    blx_text_set(test->command, config.test_command != NULL ? config.test_command : "");
+    return 0;
 }
 
 /* "compliance 30d" or "governance 30d" */

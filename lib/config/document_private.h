@@ -12,6 +12,7 @@
 #include <libconfig.h>
 
 #include "config/option_private.h"
+#include "config/policy.h"
 
 /* The place of a setting, for messages. */
 struct blx_place {
@@ -55,6 +56,10 @@ int blx_place_source(const struct blx_place *group, struct blx_config *config,
 
 /* Reads the group `object-store` into config->object_store. */
 int blx_place_object_store(const struct blx_place *group, struct blx_config *config,
+                           struct blx_error *err);
+
+/* Reads the group `restore-test`, which is empty if no test is wanted. */
+int blx_place_restore_test(const struct blx_place *group, struct blx_policy_test *test,
                            struct blx_error *err);
 
 /* Reads the group `quota` into config->quota. */

@@ -132,6 +132,8 @@ void blx_policies_judge(const struct blx_policies *policies, const struct blx_po
         verdict->quota = by[BLX_POLICY_QUOTA]->settings.quota;
     if (by[BLX_POLICY_ENCRYPTION] != NULL)
         verdict->encryption = by[BLX_POLICY_ENCRYPTION]->encryption;
+    if (by[BLX_POLICY_RESTORE_TEST] != NULL)
+        verdict->test = by[BLX_POLICY_RESTORE_TEST]->test;
     if (by[BLX_POLICY_EXCLUDE] != NULL)
         take_excludes(&by[BLX_POLICY_EXCLUDE]->settings, verdict);
 }

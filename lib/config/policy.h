@@ -11,11 +11,12 @@
  *     exclude: ["sdb"]
  *     quota: { bytes: "500G", checkpoints: 1000 }
  *     encryption: "required"
+ *     restore-test: { every: "1d", at: "02:00-05:00", within: "5m", expect: "login:" }
  *
  * One rule decides if several match: the files are read in the order of their names, as drop-ins
  * are, and for each key the last file that has it wins. A key is replaced whole: `retention`,
- * `exclude` and `quota` are never combined from two files. For a key that no policy has the
- * dispatcher's own setting counts.
+ * `exclude`, `quota` and `restore-test` are never combined from two files. For a key that no policy
+ * has the dispatcher's own setting counts.
  *
  * Threads: a set is filled by one thread and then only read. Reading files waits for the disk.
  */
@@ -26,6 +27,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/hours.h"
 #include "config/config.h"
 #include "store/prune/retention.h"
 #include "wire/message.h"
@@ -37,6 +39,7 @@ enum blx_policy_key {
     BLX_POLICY_EXCLUDE,
     BLX_POLICY_QUOTA,
     BLX_POLICY_ENCRYPTION,
+    BLX_POLICY_RESTORE_TEST,
     BLX_POLICY_KEYS,
 };
 
@@ -45,6 +48,18 @@ enum blx_policy_encryption {
     BLX_POLICY_ENCRYPTION_OPTIONAL = 0,
     BLX_POLICY_ENCRYPTION_REQUIRED,
     BLX_POLICY_ENCRYPTIONS,
+};
+
+enum { BLX_POLICY_EXPECT_BYTES = 256, BLX_POLICY_COMMAND_BYTES = 384 };
+
+/* How an agent's checkpoints are tested by themselves (proof/plan.h). */
+struct blx_policy_test {
+    uint64_t every_ms; /* 0: never */
+    uint64_t within_ms;
+    uint64_t level;                         /* 1 or 2, as `blxrep dispatcher test` takes it */
+    struct blx_hours hours;                 /* in which a test may begin */
+    char expect[BLX_POLICY_EXPECT_BYTES];   /* "": a login prompt */
+    char command[BLX_POLICY_COMMAND_BYTES]; /* "": none */
 };
 
 /* "optional", "required" */
@@ -61,6 +76,7 @@ struct blx_policy {
     struct blx_config settings;                  /* owned: the values */
     char bandwidth_limit[BLX_POLICY_TEXT_BYTES]; /* this value as text, as it is written */
     enum blx_policy_encryption encryption;
+    struct blx_policy_test test;
 };
 
 struct blx_policies {
@@ -103,6 +119,7 @@ struct blx_policy_verdict {
     size_t exclude_bytes;
     struct blx_quota quota;
     enum blx_policy_encryption encryption;
+    struct blx_policy_test test;
 };
 
 /*

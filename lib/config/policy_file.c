@@ -21,6 +21,7 @@ const char *blx_policy_key_name(enum blx_policy_key key)
         [BLX_POLICY_EXCLUDE] = "exclude",
         [BLX_POLICY_QUOTA] = "quota",
         [BLX_POLICY_ENCRYPTION] = "encryption",
+        [BLX_POLICY_RESTORE_TEST] = "restore-test",
     };
     return names[key];
 }
@@ -161,7 +162,7 @@ static int unknown_key(const struct blx_place *place, struct blx_error *err)
     blx_error_set(
         err, -EINVAL,
         "unknown key; a policy has agents, sync-freq, retention, bandwidth-limit, exclude, "
-        "quota and encryption");
+        "quota, encryption and restore-test");
     return refuse(place, err);
 }
 
@@ -183,6 +184,8 @@ static int apply_setting(void *arg, const struct blx_place *place, struct blx_er
         return blx_place_quota(place, &policy->settings, err);
     if (key == BLX_POLICY_ENCRYPTION)
         return apply_encryption(place, policy, err);
+    if (key == BLX_POLICY_RESTORE_TEST)
+        return blx_place_restore_test(place, &policy->test, err);
     const struct blx_option *option = blx_option_find(name, strlen(name));
     if (key == BLX_POLICY_EXCLUDE)
         return apply_exclude(place, option, policy, err);
@@ -202,7 +205,7 @@ static int check_whole(const char *path, unsigned lines, const struct blx_policy
     if (policy->given == 0)
         return blx_error_set(err, -EINVAL,
                              "'%s': it sets nothing; add sync-freq, retention, bandwidth-limit, "
-                             "exclude, quota or encryption, or remove the file",
+                             "exclude, quota, encryption or restore-test, or remove the file",
                              path);
     return 0;
 }

@@ -45,8 +45,8 @@ static void print_bandwidth(struct blx_json *json, const struct blx_bandwidth *l
         const struct blx_bandwidth_rule *rule = &limit->rules[i];
         blx_json_open(json, NULL, '[');
         blx_json_number(json, NULL, rule->days);
-        blx_json_number(json, NULL, rule->from_minute);
-        blx_json_number(json, NULL, rule->end_minute);
+        blx_json_number(json, NULL, rule->hours.from_minute);
+        blx_json_number(json, NULL, rule->hours.end_minute);
         blx_json_number(json, NULL, rule->bytes_per_second);
         blx_json_close(json, ']');
     }
@@ -82,6 +82,7 @@ static void print_config(const struct blx_config *config)
     print_text(&json, "page-listen", config->page_listen);
     blx_json_number(&json, "memory-limit", config->memory_limit_bytes);
     blx_json_number(&json, "rewrite-rate", config->rewrite_bytes_per_second);
+    blx_json_number(&json, "test-jobs", config->test_jobs);
     print_text(&json, "on-event", config->on_event);
     print_text(&json, "on-heartbeat", config->on_heartbeat);
     blx_json_number(&json, "heartbeat-freq", config->heartbeat_freq_ms);

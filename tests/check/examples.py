@@ -44,6 +44,9 @@ def normal(key, value):
     if key in ("freeze-buffer", "memory-limit", "rewrite-rate"):
         number, unit = re.fullmatch(r"([0-9.]+)([KMG]?)", str(value)).groups()
         return int(float(number) * SIZES[unit])
+    if key == "restore-test":  # as `blxrep policy` prints it
+        whole = {"at": "", "within": "5m", "expect": "", "command": "", "level": 2, **value}
+        return {k: normal("sync-freq", v.replace("1d", "24h")) if k in ("every", "within") else v for k, v in whole.items()}
     if key == "bandwidth-limit":
         return [rule(r.strip()) for r in value.split(",")]
     return value

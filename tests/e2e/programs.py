@@ -24,7 +24,7 @@ def bin_folder():
     if not folder:
         root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         folder = os.path.join(root, "build-dev", "bin")
-    for name in ("blxrep", "blxrep-agent", "blxrep-dispatcher", "blxrep-mount", "blxrep-files", "blxrep-boot", "blxrep-test"):
+    for name in ("blxrep", "blxrep-agent", "blxrep-dispatcher", "blxrep-mount", "blxrep-files", "blxrep-boot", "blxrep-test", "blxrep-tester"):
         if not os.access(os.path.join(folder, name), os.X_OK):
             raise Failure(f"no program \"{name}\" in \"{folder}\": build first, or set BLXREP_BIN")
     return folder
@@ -148,6 +148,7 @@ class Daemon:
         self.process = None
         self.prefix = []  # a program that starts it, such as unshare
         self.program = ["blxrep", "start"]
+        self.environment = {}
         self.clock = None  # the machine's, or a Clock
         self.lines = []
         self._change = threading.Condition()
@@ -168,7 +169,7 @@ class Daemon:
         self.process = subprocess.Popen([*self.prefix, os.path.join(bin_folder(), self.program[0]), *self.program[1:], *self.words],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                                         errors="replace", cwd=self.folder,
-                                        env=environment({"NOTIFY_SOCKET": path,
+                                        env=environment({"NOTIFY_SOCKET": path, **self.environment,
                                                          **(self.clock.environment() if self.clock else {})}))
         self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self._reader.start()
@@ -294,6 +295,12 @@ class Dispatcher(Daemon):
             rows = json.loads(shown.stdout) if shown.returncode == 0 else []
             return rows if len(rows) >= count else None
         return wait_until(f"{count} checkpoints of \"{agent_id}\"", enough, seconds, interval=0.2)
+
+
+class Tester(Daemon):
+    def __init__(self, registry, folder, data_dir, *words):
+        super().__init__(registry, folder, "tester", f"--data-dir={data_dir}", *words)
+        self.program = ["blxrep-tester"]
 
 
 class Agent(Daemon):

@@ -19,7 +19,9 @@ static const char settings[] =
     "object-store: { url: \"https://h/bucket\", lock: \"compliance 30d\" }\n";
 static const char policy_text[] = "agents: [\"web*\", \"db1\"]\n"
                                   "sync-freq: \"30s\"\n"
-                                  "exclude: [\"sdb\"]\n";
+                                  "exclude: [\"sdb\"]\n"
+                                  "restore-test: { every: \"1d\", at: \"22:00-06:00\", "
+                                  "expect: \"login:\", command: \"true\" }\n";
 
 struct setting {
     struct fixture *fixture;
@@ -27,6 +29,7 @@ struct setting {
     enum blx_config_result result;
     unsigned lines;
     struct blx_policy policy;
+    struct blx_policy_test test;
 };
 
 static void setup(void *arg)
@@ -35,6 +38,7 @@ static void setup(void *arg)
     struct fixture *fixture = setting->fixture;
     *setting = (struct setting){.fixture = fixture};
     fault_poison(&setting->policy, sizeof(setting->policy));
+    fault_poison(&setting->test, sizeof(setting->test));
     fault_poison(&setting->lines, sizeof(setting->lines));
     fixture_write(fixture, settings, strlen(settings));
 }
@@ -173,6 +177,32 @@ static void setup_policy(void *arg)
     fixture_write(setting->fixture, policy_text, strlen(policy_text));
 }
 
+static int take_test(void *arg, const struct blx_place *place, struct blx_error *err)
+{
+    struct setting *setting = arg;
+    if (strcmp(config_setting_name(place->setting), "restore-test") != 0)
+        return 0;
+    return blx_place_restore_test(place, &setting->test, err);
+}
+
+static int run_test_group(void *arg, struct blx_error *err)
+{
+    struct setting *setting = arg;
+    return blx_document_read(setting->fixture->path, "", take_test, setting, &setting->lines, err);
+}
+
+static void check_test_group(void *arg, int rc)
+{
+    const struct setting *setting = arg;
+    if (rc < 0) {
+        fault_assert_poisoned(&setting->test, sizeof(setting->test));
+        return;
+    }
+    assert_string_equal(setting->test.expect, "login:");
+    assert_string_equal(setting->test.command, "true");
+    assert_int_equal(setting->test.hours.from_minute, 22 * 60);
+}
+
 static int run_policy(void *arg, struct blx_error *err)
 {
     struct setting *setting = arg;
@@ -196,6 +226,8 @@ static void a_document_is_read_setting_by_setting(void **state)
     struct setting setting = {.fixture = *state};
     fault_loop(&(struct fault_case){setup, run_document, check_document, teardown, 0}, &setting);
     fault_loop(&(struct fault_case){setup_policy, run_policy, check_policy, teardown, 0}, &setting);
+    fault_loop(&(struct fault_case){setup_policy, run_test_group, check_test_group, teardown, 0},
+               &setting);
 }
 
 int main(void)

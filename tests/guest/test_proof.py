@@ -21,8 +21,8 @@ import store_reader  # noqa: E402
 from case import Case, main  # noqa: E402
 from guest import run  # noqa: E402
 from nbdkit import plugin_environment  # noqa: E402
-from programs import bin_folder, environment  # noqa: E402
-from registry import wait_until  # noqa: E402
+from programs import Tester, bin_folder, environment  # noqa: E402
+from registry import REGISTRY, wait_until  # noqa: E402
 from test_boot import lives, no_folder_is_left  # noqa: E402
 
 PROMPT = "^small# "
@@ -154,21 +154,52 @@ class Proof(Case):
         self.assertEqual((status, record["verdict"], record["boot"]), (1, "failed", "bad"), record)
         self.assertRegex(record["reason"], "panicked|nobody answers|restarted")
 
-    def test_what_is_killed_leaves_nothing(self):
+    def start_tester(self):
+        tester = Tester(REGISTRY, self.folder, self.data_dir, "--memory=256M", "--accelerator=none")
+        tester.environment = plugin_environment()
+        return tester.start()
+
+    def set_policy(self, group):
+        with open(self.path("policies", "web.yaml"), "w", encoding="ascii") as file:
+            file.write(f'agents: "web*"\nrestore-test: {group}\n')
+        start = len(self.dispatcher.lines)
+        self.dispatcher.send(signal.SIGHUP)
+        self.dispatcher.wait_line("were read again", start=start)
+
+    def test_the_policies_have_it_done_and_what_is_killed_leaves_nothing(self):
+        os.mkdir(self.path("policies"))
+        self.start_dispatcher(f"--policy-dir={self.path('policies')}")
         disk = self.loop_disk(small.DISK_MIB)
         small.make_small(disk.path, self.kernel)
         stamp = self.take(disk, "web1")
         before = self.store()
-        with subprocess.Popen(self.words("web1", f"--expect={PROMPT}"), env=environment(plugin_environment()), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as test:
-            wait_until("QEMU runs", lambda: any(name.startswith("qemu") for name in descendants(test.pid).values()), 120)
-            children = descendants(test.pid)
-            test.send_signal(signal.SIGKILL)
+        record = os.path.join(self.data_dir, "agents", "web1", "checkpoints", f"{stamp}.tested")
+        self.set_policy('{ every: "1d", within: "10m", expect: "%s" }' % PROMPT)
+        tester = self.start_tester()
+        wait_until("QEMU runs", lambda: any(name.startswith("qemu") for name in descendants(tester.process.pid).values()), 120)
+        children = descendants(tester.process.pid)
+        self.assertEqual({os.getpriority(os.PRIO_PROCESS, pid) for pid in children}, {19})
+        second = subprocess.run([os.path.join(bin_folder(), "blxrep-tester"), f"--data-dir={self.data_dir}"], capture_output=True, text=True, env=environment(), check=False)
+        self.assertEqual(second.returncode, 1)
+        self.assertIn("another blxrep-tester works on", second.stderr)
+        tester.kill()
         for pid, name in children.items():
             wait_until(f"{name} has ended", lambda pid=pid: not lives(pid), 60)
         wait_until("no folder is left", no_folder_is_left)
         self.assertEqual(self.store(), before)
-        self.assertFalse(os.path.exists(os.path.join(self.data_dir, "agents", "web1", "checkpoints", f"{stamp}.tested")))
+        self.assertFalse(os.path.exists(record))
+        # The next one begins where that one was, by the rules that are in force by then.
+        self.set_policy('{ every: "1d", level: 1 }')
+        self.assertEqual(self.policy("web1")["every"], 86400000)
+        tester = self.start_tester()
+        wait_until("it is tested", lambda: os.path.exists(record), 60)
+        tester.stop()
+        self.assertEqual(self.row("web1", stamp)["tested"]["verdict"], "filesystem")
         self.cli.run("dispatcher", "prune", f"--data-dir={self.data_dir}", "--agent=web1", "--keep-last=1")
+
+    def policy(self, agent_id):
+        return json.loads(self.cli.run("dispatcher", "policy", f"--agent={agent_id}", f"--data-dir={self.data_dir}", f"--policy-dir={self.path('policies')}",
+                                       "--json").stdout)["restore-test"]["value"]
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Package(unittest.TestCase):
             "blxrep-agent": ["bin/blxrep-agent", "lib/systemd/system/blxrep-agent.service", "share/man/man8/blxrep-agent.8.gz",
                              "share/bash-completion/completions/blxrep-agent"],
             "blxrep-dispatcher": ["bin/blxrep-dispatcher", "lib/systemd/system/blxrep-dispatcher.service",
-                                  "lib/systemd/system/blxrep-test@.service", "lib/systemd/system/blxrep-test@.timer",
+                                  "lib/systemd/system/blxrep-tester.service", "bin/blxrep-tester", "share/man/man8/blxrep-tester.8.gz",
                                   "lib/sysusers.d/blxrep.conf", "lib/tmpfiles.d/blxrep.conf",
                                   "share/man/man8/blxrep-dispatcher.8.gz", "bin/blxrep-mount",
                                   "share/man/man8/blxrep-mount.8.gz", "bin/blxrep-boot",
@@ -146,7 +146,7 @@ class Package(unittest.TestCase):
         self.assertIn("/usr/lib/systemd/system/blxrep-agent.service", run("rpm", "-qpl", next(self.old.glob("blxrep-agent-*.rpm"))))
 
     def test_units_are_valid_and_locked_up(self):
-        for daemon, most in {"agent": 4.0, "dispatcher": 2.0, "test@": 3.0, "page": 1.7}.items():
+        for daemon, most in {"agent": 4.0, "dispatcher": 2.0, "tester": 3.0, "page": 1.7}.items():
             unit = self.folder / f"blxrep-{daemon}.service"
             text = (self.folder / "first" / "etc" / unit.name).read_text()
             unit.write_text(text.replace("/usr/bin/blxrep", str(self.folder / "first" / "bin" / "blxrep")))
@@ -157,7 +157,7 @@ class Package(unittest.TestCase):
 
     def test_the_unit_that_tests_comes_to_kvm(self):
         """udev gives /dev/kvm to a group, which must be there, because a unit with an unknown group does not start."""
-        unit = (self.folder / "first" / "etc" / "blxrep-test@.service").read_text()
+        unit = (self.folder / "first" / "etc" / "blxrep-tester.service").read_text()
         self.assertRegex(unit, r"(?m)^DeviceAllow=/dev/kvm rw$")
         self.assertRegex(unit, r"(?m)^SupplementaryGroups=kvm$")
         self.assertRegex((SOURCE / "etc" / "systemd" / "sysusers.conf").read_text(), r"(?m)^g kvm -$")

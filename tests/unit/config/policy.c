@@ -240,12 +240,58 @@ static void encryption_is_demanded_or_not(void **state)
     }
 }
 
+static void restore_test_is_one_value(void **state)
+{
+    (void)state;
+    write_policy("10.yaml", "agents: \"*\"\nrestore-test: { every: \"1d\", at: \"02:00-05:00\", "
+                            "within: \"10m\", expect: \"login:\", command: \"true\" }\n");
+    write_policy("20.yaml", "agents: \"web*\"\nrestore-test: { every: 7, level: 1 }\n");
+    write_policy("30.yaml", "agents: \"old*\"\nrestore-test: { }\n");
+    read_all();
+    const struct blx_policy_test db1 = judge("db1").test, web1 = judge("web1").test;
+    assert_int_equal(db1.every_ms, 86400 * 1000);
+    assert_int_equal(db1.hours.from_minute, 120);
+    assert_int_equal(db1.hours.end_minute, 300);
+    assert_int_equal(db1.within_ms, 600 * 1000);
+    assert_string_equal(db1.expect, "login:");
+    assert_string_equal(db1.command, "true");
+    assert_int_equal(db1.level, 2);
+    assert_int_equal(web1.every_ms, UINT64_C(7) * 86400 * 1000);
+    assert_int_equal(web1.level, 1);
+    assert_int_equal(web1.hours.end_minute, 0);
+    assert_string_equal(web1.expect, "");
+    assert_int_equal(judge("old1").test.every_ms, 0);
+    static const struct {
+        const char *group, *says;
+    } wrong[] = {
+        {"{ at: \"02:00-05:00\" }", "'every' is missing"},
+        {"{ every: \"1d\", at: \"2-5\" }", "restore-test.at': '2-5' are no hours"},
+        {"{ every: \"1d\", at: \"02:00-02:00\" }", "are no hours"},
+        {"{ every: \"1d\", level: 3 }", "restore-test.level"},
+        {"{ every: \"1d\", level: 1, expect: \"x\" }", "level 1 boots nothing"},
+        {"{ every: \"1d\", user: \"x\" }", "'restore-test' has every, at, within"},
+        {"\"1d\"", "a group is wanted"},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char text[200];
+        snprintf(text, sizeof(text), "agents: \"*\"\nrestore-test: %s\n", wrong[i].group);
+        write_policy("40.yaml", text);
+        blx_policies_done(&policies);
+        assert_int_equal(blx_policies_read(folder, &policies, &err), -EINVAL);
+        if (strstr(err.message, wrong[i].says) == NULL)
+            fail_msg("%s", err.message);
+        blx_error_clear(&err);
+    }
+}
+
 static void verdict_survives_its_messages(void **state)
 {
     (void)state;
-    write_policy("10.yaml", "agents: \"*\"\nsync-freq: 5\nretention: { keep-last: 3, keep-within: "
-                            "\"2d\" }\nquota: { bytes: \"2G\", segments: 9 }\nexclude: [\"sdb\", "
-                            "\"loop*\"]\nbandwidth-limit: \"2M\"\nencryption: \"required\"\n");
+    write_policy("10.yaml",
+                 "agents: \"*\"\nsync-freq: 5\nretention: { keep-last: 3, keep-within: "
+                 "\"2d\" }\nquota: { bytes: \"2G\", segments: 9 }\nexclude: [\"sdb\", "
+                 "\"loop*\"]\nbandwidth-limit: \"2M\"\nencryption: \"required\"\n"
+                 "restore-test: { every: \"1d\", at: \"22:00-06:00\", expect: \"login:\" }\n");
     read_all();
     const struct blx_policy_verdict web1 = judge("web1");
     struct blx_policy_verdict heard = {.sync_freq_ms = 1};
@@ -268,6 +314,23 @@ static void verdict_survives_its_messages(void **state)
     strange = (struct blx_control_verdict){.key = BLX_POLICY_ENCRYPTION, .numbers = {7}};
     assert_int_equal(blx_policy_verdict_take(&strange, &heard, &err), -EBADMSG);
     blx_error_clear(&err);
+    static const struct blx_control_verdict tests[] = {
+        {.numbers = {9, 9, 3}},          /* no such level */
+        {.numbers = {9, 9, 2, 1440, 9}}, /* no such minute */
+        {.numbers = {9, 9, 2, 9, 1441}},
+    };
+    strange = (struct blx_control_verdict){
+        .key = BLX_POLICY_RESTORE_TEST, .numbers = {9, 9, 2}, .texts_bytes = 400};
+    memset(strange.texts, 'x', 399);
+    memcpy(strange.texts, "expect=", 7);
+    assert_int_equal(blx_policy_verdict_take(&strange, &heard, &err), -EBADMSG);
+    blx_error_clear(&err);
+    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+        strange = tests[i];
+        strange.key = BLX_POLICY_RESTORE_TEST;
+        assert_int_equal(blx_policy_verdict_take(&strange, &heard, &err), -EBADMSG);
+        blx_error_clear(&err);
+    }
 }
 
 int main(void)
@@ -281,6 +344,7 @@ int main(void)
         TEST(a_folder_that_is_named_must_be_there),
         TEST(quota_is_one_value_of_sizes_and_counts),
         TEST(encryption_is_demanded_or_not),
+        TEST(restore_test_is_one_value),
         TEST(verdict_survives_its_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
