@@ -14,6 +14,7 @@
 #include "cli/command.h"
 #include "cli/describe.h"
 #include "cli/proof.h"
+#include "cli/suspicion.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
 #include "store/checkpoint/pin.h"
@@ -30,6 +31,9 @@ struct picture {
     bool pinned;
     bool is_tested;
     struct blx_tested tested;
+    bool is_suspicious;
+    struct blx_suspicion suspicion;
+    char pin_reason[BLX_PIN_REASON_BYTES];  /* of an automatic pin; "": a person's */
     struct blx_info infos[BLX_MAX_VOLUMES]; /* of each volume of the manifest */
 };
 
@@ -147,6 +151,18 @@ static void print_test(FILE *out, const struct picture *picture)
         fprintf(out, "%-15s%s\n", "test failed", tested->reason);
 }
 
+static void print_suspicion(FILE *out, const struct picture *picture)
+{
+    const struct blx_suspicion *suspicion = &picture->suspicion;
+    if (!picture->is_suspicious) {
+        fprintf(out, "%-15s%s\n", "suspicious", "no");
+        return;
+    }
+    fprintf(out, "%-15syes (a signal, no verdict): %s\n", "suspicious", suspicion->reason);
+    if (suspicion->calm != 0)
+        fprintf(out, "%-15s%" PRIu64 "\n", "last calm", suspicion->calm);
+}
+
 static void write_text(FILE *out, const struct picture *picture)
 {
     const struct blx_manifest *manifest = picture->manifest;
@@ -169,8 +185,10 @@ static void write_text(FILE *out, const struct picture *picture)
         fprintf(out, "%-15s%" PRIu64 "\n", "parent", manifest->parent);
     else
         fprintf(out, "%-15s%s\n", "parent", "none");
-    fprintf(out, "%-15s%s\n", "pinned", picture->pinned ? "yes" : "no");
+    fprintf(out, "%-15s%s%s%s\n", "pinned", picture->pinned ? "yes" : "no",
+            picture->pin_reason[0] != '\0' ? ", " : "", picture->pin_reason);
     print_test(out, picture);
+    print_suspicion(out, picture);
     print_missing(out, manifest);
     for (uint32_t i = 0; i < manifest->volume_count; i++)
         print_volume(out, &manifest->volumes[i], &picture->infos[i]);
@@ -241,10 +259,15 @@ static void print_json(const struct picture *picture)
     blx_json_number(&json, "chain_length", longest_chain(picture));
     blx_json_number(&json, "freeze_ms", manifest->freeze_ns / BLX_NS_PER_MS);
     blx_json_bool(&json, "pinned", picture->pinned);
+    blx_json_string(&json, "pin_reason", picture->pin_reason);
     if (picture->is_tested)
         blx_tested_print_json(&json, "tested", &picture->tested);
     else
         blx_json_null(&json, "tested");
+    if (picture->is_suspicious)
+        blx_suspicion_print_json(&json, "suspicious", &picture->suspicion);
+    else
+        blx_json_null(&json, "suspicious");
     blx_json_string(&json, "note", manifest->note);
     cli_json_missing(&json, manifest);
     blx_json_open(&json, "volumes", '[');
@@ -265,6 +288,17 @@ static void look_for_test(const struct blx_store *store, struct picture *picture
         cli_note("%s", err.message);
 }
 
+/* Why it is pinned, if no person did it. */
+static int look_for_reason(struct blx_agent_store agent, struct picture *picture,
+                           struct blx_error *err)
+{
+    blx_timestamp automatic = 0;
+    int rc = blx_pin_find_automatic(agent, &automatic, picture->pin_reason, err);
+    if (rc == 0 && automatic != picture->manifest->timestamp)
+        picture->pin_reason[0] = '\0';
+    return rc;
+}
+
 enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err)
 {
     const struct blx_config *config = request->config;
@@ -283,7 +317,12 @@ enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err)
     if (rc == 0)
         rc = blx_pin_read(blx_store_agent(&store, config->agent), timestamp, &picture.pinned, err);
     if (rc == 0)
+        rc = look_for_reason(blx_store_agent(&store, config->agent), &picture, err);
+    if (rc == 0)
         look_for_test(&store, &picture);
+    if (rc == 0)
+        picture.is_suspicious = cli_suspicion_read(blx_store_agent(&store, config->agent),
+                                                   timestamp, &picture.suspicion);
     for (uint32_t i = 0; rc == 0 && i < manifest.volume_count; i++)
         rc = blx_info_read(blx_store_agent(&store, config->agent), &manifest, &manifest.volumes[i],
                            &picture.infos[i], err);

@@ -139,6 +139,9 @@ static void format_value(const struct blx_policy_verdict *verdict, enum blx_poli
     case BLX_POLICY_ENCRYPTION:
         snprintf(text, VALUE_BYTES, "%s", blx_policy_encryption_name(verdict->encryption));
         return;
+    case BLX_POLICY_SUSPICIOUS:
+        snprintf(text, VALUE_BYTES, "sensitivity: %s", blx_sensitivity_name(verdict->suspicious));
+        return;
     default:
         snprintf(text, VALUE_BYTES, "%s",
                  verdict->sync_freq_ms == 0 ? "the dispatcher's own --sync-freq"
@@ -294,6 +297,10 @@ static void print_value_json(struct blx_json *json, const struct blx_policy_verd
         print_test_json(json, &verdict->test);
     } else if (key == BLX_POLICY_ENCRYPTION) {
         blx_json_string(json, "value", blx_policy_encryption_name(verdict->encryption));
+    } else if (key == BLX_POLICY_SUSPICIOUS) {
+        blx_json_open(json, "value", '{');
+        blx_json_string(json, "sensitivity", blx_sensitivity_name(verdict->suspicious));
+        blx_json_close(json, '}');
     } else if (key == BLX_POLICY_SYNC_FREQ && verdict->sync_freq_ms != 0) {
         blx_json_number(json, "value", verdict->sync_freq_ms);
     } else if (key == BLX_POLICY_BANDWIDTH_LIMIT && verdict->bandwidth_limit[0] != '\0') {

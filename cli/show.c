@@ -16,6 +16,7 @@
 #include "cli/machines.h"
 #include "cli/mounts.h"
 #include "cli/proof.h"
+#include "cli/suspicion.h"
 #include "cli/table.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/missing.h"
@@ -30,6 +31,8 @@ struct sink {
     struct blx_agent_store agent;
     const blx_timestamp *tests; /* the tested ones, ascending */
     size_t test_count;
+    const blx_timestamp *marks; /* the suspicious ones, ascending */
+    size_t mark_count;
     struct blx_json *json; /* NULL: the table */
     struct cli_table *table;
     enum blx_exit status;
@@ -49,9 +52,17 @@ static void print_volume_json(struct blx_json *json, const struct blx_manifest_v
     blx_json_close(json, '}');
 }
 
-static void print_json(struct blx_json *json, const struct blx_manifest *manifest, bool pinned,
-                       const struct blx_tested *tested)
+/* What lies beside a manifest. */
+struct beside {
+    bool pinned, is_suspicious;
+    const struct blx_tested *tested; /* NULL: it was not tested */
+    struct blx_suspicion suspicion;  /* if is_suspicious */
+};
+
+static void print_json(struct blx_json *json, const struct blx_manifest *manifest,
+                       const struct beside *beside)
 {
+    const struct blx_tested *tested = beside->tested;
     blx_json_open(json, NULL, '{');
     cli_json_timestamp(json, "checkpoint", manifest->timestamp);
     cli_json_time(json, "time", blx_manifest_time(manifest));
@@ -60,11 +71,15 @@ static void print_json(struct blx_json *json, const struct blx_manifest *manifes
     blx_json_string(json, "kind", cli_kind_name(manifest));
     cli_json_timestamp(json, "parent", manifest->parent);
     blx_json_number(json, "freeze_ms", manifest->freeze_ns / BLX_NS_PER_MS);
-    blx_json_bool(json, "pinned", pinned);
+    blx_json_bool(json, "pinned", beside->pinned);
     if (tested != NULL)
         blx_tested_print_json(json, "tested", tested);
     else
         blx_json_null(json, "tested");
+    if (beside->is_suspicious)
+        blx_suspicion_print_json(json, "suspicious", &beside->suspicion);
+    else
+        blx_json_null(json, "suspicious");
     blx_json_string(json, "note", manifest->note);
     cli_json_missing(json, manifest);
     blx_json_open(json, "volumes", '[');
@@ -96,6 +111,7 @@ enum column {
     COLUMN_SAVED,
     COLUMN_KEY,
     COLUMN_TESTED,
+    COLUMN_SIGNAL,
     COLUMN_PINNED,
     COLUMN_COUNT,
 };
@@ -122,6 +138,7 @@ static int add_volume_row(struct cli_table *table, const struct blx_manifest_vol
         format_saved(volume->changed_bytes, blx_manifest_volume_saved_bytes(volume), saved),
         cli_key_format(&volume->key_id, key),
         "",
+        "",
         ""};
     return cli_table_add(table, cells);
 }
@@ -137,8 +154,8 @@ static const char *format_keys(const struct blx_manifest *manifest,
     return cli_key_format(&manifest->volumes[0].key_id, text);
 }
 
-static int add_rows(const struct sink *sink, const struct blx_manifest *manifest, bool pinned,
-                    const struct blx_tested *tested)
+static int add_rows(const struct sink *sink, const struct blx_manifest *manifest,
+                    const struct beside *beside)
 {
     struct cli_table *table = sink->table;
     char text[BLX_TIMESTAMP_TEXT_BYTES], time[BLX_WHEN_TEXT_BYTES], age[BLX_UNIT_TEXT_BYTES];
@@ -174,20 +191,26 @@ static int add_rows(const struct sink *sink, const struct blx_manifest *manifest
         blx_size_format(stored_bytes, stored),
         format_saved(changed_bytes, saved_bytes, saved),
         format_keys(manifest, key),
-        tested != NULL ? cli_proof_format(tested, proof) : "",
-        pinned ? "pinned" : ""};
+        beside->tested != NULL ? cli_proof_format(beside->tested, proof) : "",
+        beside->is_suspicious ? "suspicious" : "",
+        beside->pinned ? "pinned" : ""};
     int rc = cli_table_add(table, cells);
     for (uint32_t i = 0; several && rc == 0 && i < manifest->volume_count; i++)
         rc = add_volume_row(table, &manifest->volumes[i]);
     return rc;
 }
 
+static bool is_listed(const blx_timestamp *listed, size_t count, blx_timestamp checkpoint)
+{
+    return count > 0 &&
+           bsearch(&checkpoint, listed, count, sizeof(*listed), blx_timestamp_compare) != NULL;
+}
+
 /* A record that cannot be read is noted, and claims nothing. */
 static bool read_test(const struct sink *sink, blx_timestamp checkpoint, struct blx_tested *tested)
 {
     struct blx_error err = {0};
-    if (sink->test_count == 0 || bsearch(&checkpoint, sink->tests, sink->test_count,
-                                         sizeof(sink->tests[0]), blx_timestamp_compare) == NULL)
+    if (!is_listed(sink->tests, sink->test_count, checkpoint))
         return false;
     int rc = blx_tested_read(sink->agent, checkpoint, tested, &err);
     if (rc < 0 && rc != -ENOENT)
@@ -206,17 +229,18 @@ static int show_one(void *arg, const struct blx_manifest *manifest, const struct
         sink->status = BLX_EXIT_FAILED;
         return 0;
     }
-    bool pinned =
-        sink->pin_count > 0 && bsearch(&manifest->timestamp, sink->pins, sink->pin_count,
-                                       sizeof(sink->pins[0]), blx_timestamp_compare) != NULL;
     struct blx_tested tested;
-    const struct blx_tested *record =
-        read_test(sink, manifest->timestamp, &tested) ? &tested : NULL;
+    struct beside beside = {
+        .pinned = is_listed(sink->pins, sink->pin_count, manifest->timestamp),
+        .tested = read_test(sink, manifest->timestamp, &tested) ? &tested : NULL,
+    };
+    beside.is_suspicious = is_listed(sink->marks, sink->mark_count, manifest->timestamp) &&
+                           cli_suspicion_read(sink->agent, manifest->timestamp, &beside.suspicion);
     if (sink->json != NULL) {
-        print_json(sink->json, manifest, pinned, record);
+        print_json(sink->json, manifest, &beside);
         return 0;
     }
-    int rc = add_rows(sink, manifest, pinned, record);
+    int rc = add_rows(sink, manifest, &beside);
     return rc < 0 ? blx_error_errno(err, rc, "cannot show the checkpoint %" PRIu64,
                                     manifest->timestamp)
                   : 0;
@@ -237,7 +261,7 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
 {
     static const char *const head[COLUMN_COUNT] = {
         "CHECKPOINT", "TIME",   "AGE",   "CONSISTENCY", "KIND",   "VOLUMES", "SIZE",
-        "CHANGED",    "STORED", "SAVED", "KEY",         "TESTED", "PINNED"};
+        "CHANGED",    "STORED", "SAVED", "KEY",         "TESTED", "SIGNAL",  "PINNED"};
     struct blx_json json = {.out = stdout};
     BLX_CLEANUP(cli_table_done)
     struct cli_table table = {
@@ -246,18 +270,21 @@ static enum blx_exit print_all(const struct blx_store *store, const struct blx_c
     struct blx_error err = {0};
     BLX_CLEANUP_FREE blx_timestamp *pins = NULL;
     BLX_CLEANUP_FREE blx_timestamp *tests = NULL;
+    BLX_CLEANUP_FREE blx_timestamp *marks = NULL;
     struct sink sink = {.config = config,
                         .now_realtime_ns = blx_clock_realtime_ns(),
                         .table = &table,
                         .agent = blx_store_agent(store, config->agent),
                         .status = BLX_EXIT_OK};
     if (blx_pin_list(blx_store_agent(store, config->agent), &pins, &sink.pin_count, &err) < 0 ||
-        blx_tested_list(sink.agent, &tests, &sink.test_count, &err) < 0) {
+        blx_tested_list(sink.agent, &tests, &sink.test_count, &err) < 0 ||
+        blx_suspicion_list(sink.agent, &marks, &sink.mark_count, &err) < 0) {
         cli_note("%s", err.message);
         return BLX_EXIT_FAILED;
     }
     sink.pins = pins;
     sink.tests = tests;
+    sink.marks = marks;
     if (config->json) {
         sink.json = &json;
         blx_json_open(&json, NULL, '[');

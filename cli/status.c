@@ -17,6 +17,7 @@
 #include "cli/machines.h"
 #include "cli/mounts.h"
 #include "cli/proof.h"
+#include "cli/suspicion.h"
 #include "cli/screen.h"
 #include "cli/status_private.h"
 #include "cli/table.h"
@@ -137,6 +138,7 @@ static void print_agent_json(struct blx_json *json, const struct cli_agents *age
     blx_json_number(json, "volume_bytes", agent->volume_bytes);
     cli_mounts_json(json, agents->data_dir, agent->agent_id);
     cli_proof_json(json, agents->data_dir, agent->agent_id);
+    cli_suspicion_json(json, agents->data_dir, agent->agent_id);
     cli_machines_json(json, agents, agent->agent_id);
     cli_copies_json(json, agents, agent->agent_id);
     blx_json_close(json, '}');
@@ -205,6 +207,20 @@ static const char *format_why(const struct cli_table *table, const struct blx_ju
     return judgement->text;
 }
 
+enum { STORE_TEXT_BYTES = CLI_SUSPICION_TEXT_BYTES + CLI_PROOF_TEXT_BYTES + 4 };
+
+/* What the store tells of an agent that is protected: a signal that stands, and the last proof. */
+static const char *explain_store(const struct cli_agents *agents, const char *agent_id,
+                                 char text[STORE_TEXT_BYTES])
+{
+    char proof[CLI_PROOF_TEXT_BYTES], suspicion[CLI_SUSPICION_TEXT_BYTES];
+    cli_suspicion_explain(agents->data_dir, agent_id, suspicion);
+    cli_proof_explain(agents->data_dir, agent_id, agents->now_realtime_ns, proof);
+    bool both = suspicion[0] != '\0' && proof[0] != '\0';
+    snprintf(text, STORE_TEXT_BYTES, "%s%s%s", suspicion, both ? "; " : "", proof);
+    return text;
+}
+
 static int add_row(struct cli_table *table, const struct cli_agents *agents,
                    const struct blx_control_agent *agent)
 {
@@ -216,7 +232,7 @@ static int add_row(struct cli_table *table, const struct cli_agents *agents,
                                        stored[BLX_UNIT_TEXT_BYTES] = "-";
     char freeze[BLX_UNIT_TEXT_BYTES] = "-", backlog[BLX_UNIT_TEXT_BYTES] = "-";
     char rate[BLX_UNIT_TEXT_BYTES + 4] = "-", size[BLX_UNIT_TEXT_BYTES];
-    char progress[96], why[BLX_JUDGEMENT_TEXT_BYTES], proof[CLI_PROOF_TEXT_BYTES];
+    char progress[96], why[BLX_JUDGEMENT_TEXT_BYTES], known[STORE_TEXT_BYTES];
     char consistency[CLI_CONSISTENCY_TEXT_BYTES] = "-";
     bool has_checkpoint = agent->last_checkpoint != 0;
     if (has_checkpoint) {
@@ -250,7 +266,7 @@ static int add_row(struct cli_table *table, const struct cli_agents *agents,
         [COLUMN_RATE] = rate,
         [COLUMN_PROGRESS] = progress,
         [COLUMN_WHY] = judgement.text[0] == '\0' && agents->data_dir != NULL
-                           ? cli_proof_explain(agents->data_dir, agent->agent_id, now_ns, proof)
+                           ? explain_store(agents, agent->agent_id, known)
                            : format_why(table, &judgement, why),
     };
     return cli_table_add(table, cells);

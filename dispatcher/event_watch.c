@@ -195,6 +195,27 @@ static int look_at_copies(struct dispatcher_event_watch *watch,
     return rc;
 }
 
+/* Each signal once, however many checkpoints belong to it. A person ends it: that is no event. */
+static int look_at_suspicion(struct dispatcher_event_memory *memory, const char *agent_id,
+                             const struct dispatcher_proof *proof, struct blx_event_list *list)
+{
+    char text[BLX_EVENT_TEXT_BYTES], kept[80] = "no calm checkpoint is left to pin";
+    const struct blx_suspicion *suspicion = &proof->suspicion;
+    if (!proof->is_suspicious || suspicion->since == memory->suspicious)
+        return 0;
+    if (suspicion->calm != 0)
+        snprintf(kept, sizeof(kept), "the last calm one, %llu, is pinned until somebody unpins it",
+                 (unsigned long long)suspicion->calm);
+    snprintf(text, sizeof(text),
+             "the checkpoint %llu looks as if data had been encrypted (a signal, no verdict): "
+             "%.320s; %s",
+             (unsigned long long)suspicion->checkpoint, suspicion->reason, kept);
+    int rc = blx_event_list_add(list, BLX_EVENT_SUSPICIOUS, agent_id, text);
+    if (rc == 0)
+        memory->suspicious = suspicion->since;
+    return rc;
+}
+
 /* Its end is no event: somebody has confirmed it, or the rules were changed back. */
 static int look_at_prune(struct dispatcher_event_memory *memory,
                          const struct blx_control_agent *agent, struct blx_event_list *list)
@@ -386,6 +407,8 @@ int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
                                   list);
         if (rc == 0 && overview->proofs != NULL)
             rc = look_at_test(memory, agent->agent_id, &overview->proofs[i], list);
+        if (rc == 0 && overview->proofs != NULL)
+            rc = look_at_suspicion(memory, agent->agent_id, &overview->proofs[i], list);
         if (rc == 0)
             rc = look_at_prune(memory, agent, list);
         if (rc == 0)

@@ -25,7 +25,8 @@ struct dispatcher_event_memory {
     bool copy_late;
     bool copy_unlocked;
     uint64_t copy_strange;
-    uint64_t failed_test_ns; /* when the failed test began that was reported last */
+    blx_timestamp suspicious; /* where the signal began that was reported last */
+    uint64_t failed_test_ns;  /* when the failed test began that was reported last */
 };
 
 /* All zero: nothing was reported yet, and everything counts as well. */

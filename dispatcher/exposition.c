@@ -313,6 +313,26 @@ static void write_copies(const struct dispatcher_overview *overview, FILE *out)
     }
 }
 
+static void write_suspicions(const struct dispatcher_overview *overview, FILE *out)
+{
+    static const struct {
+        const char *name, *help;
+    } metrics[] = {
+        {"blxrep_agent_suspicious",
+         "Whether a signal stands: an automatic pin that nobody has taken off."},
+        {"blxrep_agent_suspicious_checkpoints", "Checkpoints that are marked as suspicious."},
+    };
+    for (size_t m = 0; overview->proofs != NULL && m < sizeof(metrics) / sizeof(metrics[0]); m++) {
+        write_head(metrics[m].name, gauge, metrics[m].help, out);
+        for (size_t i = 0; i < overview->agent_count; i++) {
+            const struct dispatcher_proof *proof = &overview->proofs[i];
+            const size_t values[] = {proof->stands, proof->suspicious_count};
+            fprintf(out, "%s{agent=\"%s\"} %zu\n", metrics[m].name, overview->agents[i].agent_id,
+                    values[m]);
+        }
+    }
+}
+
 /* Machines that restore, and those that may not be an agent any more. */
 static void write_machines(const struct dispatcher_overview *overview, FILE *out)
 {
@@ -374,6 +394,7 @@ void dispatcher_exposition_write(const struct dispatcher_overview *overview,
         write_agents(overview, &agent_metrics[i], now_realtime_ns, out);
     write_proofs(overview, out);
     write_copies(overview, out);
+    write_suspicions(overview, out);
     write_protections(overview, now_realtime_ns, out);
     write_reasons(overview, now_realtime_ns, out);
     write_states(overview, out);

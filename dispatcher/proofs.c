@@ -10,6 +10,7 @@
 #include "base/name.h"
 #include "base/text.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/checkpoint/pin.h"
 
 struct dispatcher_proof_entry {
     char agent_id[BLX_NAME_BYTES];
@@ -56,8 +57,15 @@ static bool has_changed(const struct dispatcher_proof_entry *entry, const struct
 
 static void read_records(struct blx_agent_store agent, struct dispatcher_proof *proof)
 {
+    blx_timestamp *marked = NULL;
+    blx_timestamp pinned = 0;
     proof->is_tested = blx_tested_find_newest(agent, &proof->newest, NULL) == 0;
     proof->is_proven = proof->is_tested && blx_tested_find_proven(agent, &proof->proven, NULL) == 0;
+    proof->is_suspicious = blx_suspicion_find_newest(agent, &proof->suspicion, NULL) == 0;
+    proof->suspicious_count = 0;
+    if (blx_suspicion_list(agent, &marked, &proof->suspicious_count, NULL) == 0)
+        free(marked);
+    proof->stands = blx_pin_find_automatic(agent, &pinned, NULL, NULL) == 0 && pinned != 0;
 }
 
 void dispatcher_proofs_look(struct dispatcher_proofs *proofs, struct blx_agent_store agent,

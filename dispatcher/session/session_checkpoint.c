@@ -104,6 +104,7 @@ int dispatcher_session_commit(struct dispatcher_session *session,
         return dispatcher_session_store_result(session, rc);
     dispatcher_session_close_image(session);
     log_committed(session, cut, asked_ns);
+    dispatcher_session_judge_checkpoint(session);
     publish(session, cut);
 
     rc = dispatcher_session_sync(session, err); /* the commit has synced: this only acknowledges */

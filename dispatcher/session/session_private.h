@@ -288,6 +288,10 @@ int dispatcher_session_note_unreadable(struct dispatcher_session *session,
 int dispatcher_session_commit(struct dispatcher_session *session,
                               struct blx_checkpoint_message *cut, struct blx_error *err);
 
+/* Measures the checkpoint that was just committed, and marks it if it is suspicious. What fails is
+ * logged. */
+void dispatcher_session_judge_checkpoint(struct dispatcher_session *session);
+
 /* CHECKPOINT_FAILED: the request in the agent's hands is over. */
 int dispatcher_session_fail_checkpoint(struct dispatcher_session *session,
                                        const struct blx_checkpoint_failed *failed,

@@ -134,6 +134,8 @@ void blx_policies_judge(const struct blx_policies *policies, const struct blx_po
         verdict->encryption = by[BLX_POLICY_ENCRYPTION]->encryption;
     if (by[BLX_POLICY_RESTORE_TEST] != NULL)
         verdict->test = by[BLX_POLICY_RESTORE_TEST]->test;
+    if (by[BLX_POLICY_SUSPICIOUS] != NULL)
+        verdict->suspicious = by[BLX_POLICY_SUSPICIOUS]->suspicious;
     if (by[BLX_POLICY_EXCLUDE] != NULL)
         take_excludes(&by[BLX_POLICY_EXCLUDE]->settings, verdict);
 }

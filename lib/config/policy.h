@@ -12,10 +12,11 @@
  *     quota: { bytes: "500G", checkpoints: 1000 }
  *     encryption: "required"
  *     restore-test: { every: "1d", at: "02:00-05:00", within: "5m", expect: "login:" }
+ *     suspicious: { sensitivity: "high" }
  *
  * One rule decides if several match: the files are read in the order of their names, as drop-ins
  * are, and for each key the last file that has it wins. A key is replaced whole: `retention`,
- * `exclude`, `quota` and `restore-test` are never combined from two files. For a key that no policy
+ * `exclude`, `quota`, `restore-test` and `suspicious` are never combined. For a key that no policy
  * has the dispatcher's own setting counts.
  *
  * Threads: a set is filled by one thread and then only read. Reading files waits for the disk.
@@ -30,6 +31,7 @@
 #include "base/hours.h"
 #include "config/config.h"
 #include "store/prune/retention.h"
+#include "store/signal/sensitivity.h"
 #include "wire/message.h"
 
 enum blx_policy_key {
@@ -40,6 +42,7 @@ enum blx_policy_key {
     BLX_POLICY_QUOTA,
     BLX_POLICY_ENCRYPTION,
     BLX_POLICY_RESTORE_TEST,
+    BLX_POLICY_SUSPICIOUS,
     BLX_POLICY_KEYS,
 };
 
@@ -77,6 +80,7 @@ struct blx_policy {
     char bandwidth_limit[BLX_POLICY_TEXT_BYTES]; /* this value as text, as it is written */
     enum blx_policy_encryption encryption;
     struct blx_policy_test test;
+    enum blx_sensitivity suspicious;
 };
 
 struct blx_policies {
@@ -120,6 +124,7 @@ struct blx_policy_verdict {
     struct blx_quota quota;
     enum blx_policy_encryption encryption;
     struct blx_policy_test test;
+    enum blx_sensitivity suspicious;
 };
 
 /*

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One policy: a file of the policy folder. Its keys, except `agents` and `encryption`, are options
- * of the same names. */
+/* One policy: a file of the policy folder. Its keys, except `agents`, `encryption` and
+ * `suspicious`, are options of the same names. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +22,7 @@ const char *blx_policy_key_name(enum blx_policy_key key)
         [BLX_POLICY_QUOTA] = "quota",
         [BLX_POLICY_ENCRYPTION] = "encryption",
         [BLX_POLICY_RESTORE_TEST] = "restore-test",
+        [BLX_POLICY_SUSPICIOUS] = "suspicious",
     };
     return names[key];
 }
@@ -157,12 +158,66 @@ static int apply_encryption(const struct blx_place *place, struct blx_policy *po
     return 0;
 }
 
+static int apply_sensitivity(const struct blx_place *place, struct blx_policy *policy,
+                             struct blx_error *err)
+{
+    if (config_setting_type(place->setting) != CONFIG_TYPE_STRING)
+        return blx_place_wrong_type(place, place->setting, "a text", "\"high\"", err);
+    const char *text = config_setting_get_string(place->setting);
+    unsigned value = 0;
+    while (value < BLX_SENSITIVITIES && strcmp(text, blx_sensitivity_name(value)) != 0)
+        value++;
+    if (value == BLX_SENSITIVITIES) {
+        blx_error_set(err, -EINVAL, "'%.40s' is none of \"low\", \"default\", \"high\" and \"off\"",
+                      text);
+        return refuse(place, err);
+    }
+    if (policy->suspicious != BLX_SENSITIVITY_OFF) /* `off: true` stands, whatever follows */
+        policy->suspicious = value;
+    return 0;
+}
+
+static int apply_off(const struct blx_place *place, struct blx_policy *policy,
+                     struct blx_error *err)
+{
+    if (config_setting_type(place->setting) != CONFIG_TYPE_BOOL)
+        return blx_place_wrong_type(place, place->setting, "true or false", "true", err);
+    if (config_setting_get_bool(place->setting))
+        policy->suspicious = BLX_SENSITIVITY_OFF;
+    return 0;
+}
+
+static int apply_suspicious(const struct blx_place *group, struct blx_policy *policy,
+                            struct blx_error *err)
+{
+    if (config_setting_type(group->setting) != CONFIG_TYPE_GROUP)
+        return blx_place_wrong_type(group, group->setting, "a group", "{ sensitivity: \"high\" }",
+                                    err);
+    int rc = 0, count = config_setting_length(group->setting);
+    policy->suspicious = BLX_SENSITIVITY_DEFAULT;
+    for (int i = 0; rc == 0 && i < count; i++) {
+        const config_setting_t *member = config_setting_get_elem(group->setting, (unsigned)i);
+        const struct blx_place place = {
+            .path = group->path, .group = "suspicious.", .setting = member};
+        const char *name = config_setting_name(member);
+        if (strcmp(name, "sensitivity") == 0) {
+            rc = apply_sensitivity(&place, policy, err);
+        } else if (strcmp(name, "off") == 0) {
+            rc = apply_off(&place, policy, err);
+        } else {
+            blx_error_set(err, -EINVAL, "unknown key; 'suspicious' has sensitivity and off");
+            rc = refuse(&place, err);
+        }
+    }
+    return rc;
+}
+
 static int unknown_key(const struct blx_place *place, struct blx_error *err)
 {
     blx_error_set(
         err, -EINVAL,
         "unknown key; a policy has agents, sync-freq, retention, bandwidth-limit, exclude, "
-        "quota, encryption and restore-test");
+        "quota, encryption, restore-test and suspicious");
     return refuse(place, err);
 }
 
@@ -186,6 +241,8 @@ static int apply_setting(void *arg, const struct blx_place *place, struct blx_er
         return apply_encryption(place, policy, err);
     if (key == BLX_POLICY_RESTORE_TEST)
         return blx_place_restore_test(place, &policy->test, err);
+    if (key == BLX_POLICY_SUSPICIOUS)
+        return apply_suspicious(place, policy, err);
     const struct blx_option *option = blx_option_find(name, strlen(name));
     if (key == BLX_POLICY_EXCLUDE)
         return apply_exclude(place, option, policy, err);
@@ -203,10 +260,11 @@ static int check_whole(const char *path, unsigned lines, const struct blx_policy
                              "for? Add the line  agents: %s",
                              path, lines + 1, agents_example);
     if (policy->given == 0)
-        return blx_error_set(err, -EINVAL,
-                             "'%s': it sets nothing; add sync-freq, retention, bandwidth-limit, "
-                             "exclude, quota, encryption or restore-test, or remove the file",
-                             path);
+        return blx_error_set(
+            err, -EINVAL,
+            "'%s': it sets nothing; add sync-freq, retention, bandwidth-limit, "
+            "exclude, quota, encryption, restore-test or suspicious, or remove the file",
+            path);
     return 0;
 }
 

@@ -109,6 +109,9 @@ void blx_policy_verdict_put(const struct blx_policy_verdict *verdict, enum blx_p
     case BLX_POLICY_RESTORE_TEST:
         put_test(&verdict->test, told);
         return;
+    case BLX_POLICY_SUSPICIOUS:
+        told->numbers[0] = (uint64_t)verdict->suspicious;
+        return;
     case BLX_POLICY_KEYS:
         return;
     }
@@ -144,6 +147,11 @@ int blx_policy_verdict_take(const struct blx_control_verdict *told,
     case BLX_POLICY_RESTORE_TEST:
         if (!take_test(told, &verdict->test))
             break;
+        return 0;
+    case BLX_POLICY_SUSPICIOUS:
+        if (told->numbers[0] >= BLX_SENSITIVITIES)
+            break;
+        verdict->suspicious = (enum blx_sensitivity)told->numbers[0];
         return 0;
     default:
         break;

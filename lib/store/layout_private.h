@@ -18,14 +18,17 @@
 #include "wire/message.h"
 
 enum {
-    BLX_SEGMENT_MAGIC = 0x53584c42,  /* "BLXS" */
-    BLX_FOOTER_MAGIC = 0x45584c42,   /* "BLXE" */
-    BLX_MANIFEST_MAGIC = 0x4d584c42, /* "BLXM" */
-    BLX_VOLUME_MAGIC = 0x56584c42,   /* "BLXV" */
-    BLX_DIGEST_MAGIC = 0x44584c42,   /* "BLXD" */
-    BLX_TESTED_MAGIC = 0x54584c42,   /* "BLXT" */
-    BLX_COPIED_MAGIC = 0x43584c42,   /* "BLXC" */
-    BLX_COPIES_MAGIC = 0x4f584c42,   /* "BLXO" */
+    BLX_SEGMENT_MAGIC = 0x53584c42,   /* "BLXS" */
+    BLX_FOOTER_MAGIC = 0x45584c42,    /* "BLXE" */
+    BLX_MANIFEST_MAGIC = 0x4d584c42,  /* "BLXM" */
+    BLX_VOLUME_MAGIC = 0x56584c42,    /* "BLXV" */
+    BLX_DIGEST_MAGIC = 0x44584c42,    /* "BLXD" */
+    BLX_TESTED_MAGIC = 0x54584c42,    /* "BLXT" */
+    BLX_COPIED_MAGIC = 0x43584c42,    /* "BLXC" */
+    BLX_COPIES_MAGIC = 0x4f584c42,    /* "BLXO" */
+    BLX_RATIOS_MAGIC = 0x52584c42,    /* "BLXR" */
+    BLX_HISTORY_MAGIC = 0x48584c42,   /* "BLXH" */
+    BLX_SUSPICION_MAGIC = 0x55584c42, /* "BLXU" */
     BLX_LAYOUT_VERSION = 1,
     BLX_MANIFEST_VERSION = 2,  /* of manifests with carried volumes; the others have version 1 */
     BLX_SEGMENT_VERSION = 2,   /* of segments that may have digests; version 1 is read, too */
@@ -35,7 +38,8 @@ enum {
     BLX_VOLUME_BASE = 1,       /* flags of a manifest's volume */
     BLX_VOLUME_CLEARING = 2,
     BLX_VOLUME_ENCRYPTED = 4,
-    BLX_VOLUME_DISTRUSTED = 1 /* flag of a volume file */
+    BLX_VOLUME_DISTRUSTED = 1, /* flag of a volume file */
+    BLX_HISTORY_SUSPICIOUS = 1 /* flag of a row of the history */
 };
 
 struct blx_segment_header_disk {
@@ -204,6 +208,55 @@ struct blx_tested_disk {
 } __attribute__((packed));
 _Static_assert(sizeof(struct blx_tested_disk) == 4096, "record of a test");
 _Static_assert(offsetof(struct blx_tested_disk, checksum) == 56, "record of a test");
+
+/* What each block of a volume was packed to: a byte a block follows, from byte 4096 on. */
+struct blx_ratios_disk {
+    blx_le32 magic;
+    uint8_t version;
+    uint8_t block_shift;
+    uint8_t reserved[2];
+    blx_le64 checkpoint; /* that it shows; 0: none */
+    blx_le64 data_blocks;
+    blx_le64 hard_blocks;
+    blx_le64 checksum; /* of these bytes */
+    uint8_t reserved2[24];
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_ratios_disk) == 64, "map of ratios");
+_Static_assert(offsetof(struct blx_ratios_disk, checksum) == 32, "map of ratios");
+
+enum { BLX_CHANGE_FIGURES_DISK = 10, BLX_SUSPICION_REASON_BYTES = 384 };
+
+/* A row of the history of an agent's changes. */
+struct blx_history_row_disk {
+    blx_le32 magic;
+    uint8_t version;
+    uint8_t flags;
+    uint8_t reserved[2];
+    blx_le64 checkpoint;
+    blx_le64 checksum;
+    blx_le64 figures[BLX_CHANGE_FIGURES_DISK];
+    uint8_t reserved2[24];
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_history_row_disk) == 128, "row of the history");
+_Static_assert(offsetof(struct blx_history_row_disk, checksum) == 16, "row of the history");
+
+struct blx_suspicion_disk {
+    blx_le32 magic;
+    uint8_t version;
+    uint8_t kind; /* 1 hardened, 2 slow, 3 fresh */
+    uint8_t sensitivity;
+    uint8_t reserved;
+    blx_le64 checkpoint;
+    blx_le64 since;
+    blx_le64 calm;
+    blx_le64 judged_realtime_ns;
+    blx_le64 checksum; /* of the whole file */
+    blx_le64 figures[BLX_CHANGE_FIGURES_DISK];
+    char reason[BLX_SUSPICION_REASON_BYTES];
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_suspicion_disk) == 512, "mark of a suspicious checkpoint");
+_Static_assert(offsetof(struct blx_suspicion_disk, checksum) == 40,
+               "mark of a suspicious checkpoint");
 
 /* A checkpoint in a copy elsewhere: its manifest follows, then object_count times
  * blx_copied_object_disk. */

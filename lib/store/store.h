@@ -12,6 +12,7 @@
  *     checkpoint/  manifest.h, manifest_file.h: what a checkpoint is, and its file; pin.h
  *     view/        view.h: a checkpoint's volume, read at any place; plan_private.h: a chain as one
  *                  index, for every reader; image.h: a rescan's; info.h: what a checkpoint takes
+ *     signal/      signal.h: whether a checkpoint looks as if data had been encrypted
  *     receive/     agent_writer.h: append, sync, commit
  *     restore/     restore.h: a checkpoint back into an image
  *     prune/       retention.h: which checkpoints to keep; prune.h removes the others; rewrite.h

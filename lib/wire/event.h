@@ -29,6 +29,7 @@ enum blx_event_kind {
     BLX_EVENT_AGENTS_KEPT_OUT, /* connections of strangers take every place */
     BLX_EVENT_CHECKPOINT_INCONSISTENT,
     BLX_EVENT_CHECKPOINT_DAMAGED, /* the agent could not read all of it */
+    BLX_EVENT_SUSPICIOUS,         /* a checkpoint looks as if data had been encrypted */
     BLX_EVENT_TEST_FAILED,        /* of the newest checkpoint that was tested */
     BLX_EVENT_COPY_LATE,          /* a checkpoint waits for its copy elsewhere */
     BLX_EVENT_COPY_NOT_LOCKED,    /* a lock is configured, and does not hold */

@@ -28,16 +28,19 @@ lib/store:             lib/base lib/crypt lib/wire
 lib/store/segment:     lib/base lib/crypt lib/wire lib/store
 lib/store/checkpoint:  lib/base lib/crypt lib/wire lib/store lib/store/segment
 lib/store/view:        lib/base lib/crypt lib/wire lib/store lib/store/segment lib/store/checkpoint
+lib/store/signal:      lib/base lib/crypt lib/wire lib/store lib/store/segment lib/store/checkpoint lib/store/view
 lib/store/receive:     lib/base lib/crypt lib/wire lib/store lib/store/segment lib/store/checkpoint lib/store/view
 lib/store/restore:     lib/base lib/crypt lib/wire lib/store lib/store/segment lib/store/checkpoint lib/store/view
 lib/store/prune:       lib/base lib/crypt lib/wire lib/store lib/store/segment lib/store/checkpoint lib/store/view
+                       lib/store/signal
 lib/store/verify:      lib/base lib/crypt lib/wire lib/store lib/store/segment lib/store/checkpoint lib/store/view
                        lib/store/receive lib/store/restore lib/store/prune
 lib/store/remove:      lib/base lib/crypt lib/wire lib/store lib/store/segment lib/store/checkpoint lib/store/view
-                       lib/store/receive lib/store/prune
+                       lib/store/signal lib/store/receive lib/store/prune
 lib/store/copy:        lib/base lib/crypt lib/wire lib/store lib/store/segment lib/store/checkpoint lib/store/view
                        lib/store/receive lib/store/prune
 lib/config:            lib/base lib/crypt lib/wire lib/tls lib/store/prune/retention.h lib/store/quota.h lib/store/restore/image_format.h
+                       lib/store/signal/sensitivity.h
 
 agent/disk:            lib/*
 agent/track:           lib/* bpf agent/disk

@@ -23,6 +23,8 @@
 #include "store/copy/copied.h"
 #include "store/segment/segment_writer_private.h"
 #include "store/checkpoint/tested_codec_private.h"
+#include "store/signal/history_codec_private.h"
+#include "store/signal/suspicion_codec_private.h"
 #include "store/receive/volume_file_private.h"
 #include "tls/join.h"
 #include "tls/pki.h"
@@ -395,6 +397,27 @@ static void save_tested(void)
     tested = (struct blx_tested){.checkpoint = tested.checkpoint, .level = 1, .results = {1}};
     blx_tested_encode(&tested, &disk);
     save("tested", "filesystem", &disk, sizeof(disk));
+}
+
+static void save_suspicion(void)
+{
+    struct blx_suspicion_disk disk;
+    struct blx_history_row_disk row_disk;
+    const struct blx_suspicion suspicion = {
+        .checkpoint = UINT64_C(20261122203600),
+        .since = UINT64_C(20261122203500),
+        .calm = UINT64_C(20261122203400),
+        .judged_realtime_ns = 1,
+        .kind = BLX_SIGNAL_SLOW,
+        .sensitivity = BLX_SENSITIVITY_HIGH,
+        .change = {.data_bytes = 1 << 30, .replaced_bytes = 1 << 25, .hardened_bytes = 1 << 24},
+        .reason = "16.0 MiB of data that packed well"};
+    const struct blx_history_row row = {
+        .checkpoint = suspicion.checkpoint, .suspicious = true, .change = suspicion.change};
+    blx_suspicion_encode(&suspicion, &disk);
+    save("suspicion", "slow", &disk, sizeof(disk));
+    blx_history_row_encode(&row, &row_disk);
+    save("suspicion", "row", &row_disk, sizeof(row_disk));
 }
 
 /* Keys that open nothing: the CA is thrown away with the folder. */
@@ -902,6 +925,7 @@ int main(int argc, char **argv)
     save_volume_files();
     save_reboot();
     save_tested();
+    save_suspicion();
     save_credentials();
     save_requests();
     save_sessions();

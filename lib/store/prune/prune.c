@@ -11,6 +11,7 @@
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
 #include "store/checkpoint/tested.h"
+#include "store/signal/suspicion.h"
 #include "store/prune/prune_agent_private.h"
 #include "store/reserve.h"
 
@@ -82,6 +83,8 @@ static int unlink_manifest(struct blx_prune_agent *agent, size_t at, struct blx_
     char path[PATH_MAX];
     struct blx_prune_checkpoint *checkpoint = &agent->checkpoints[at];
     int rc = blx_tested_remove_locked(agent->store, checkpoint->timestamp, err);
+    if (rc == 0)
+        rc = blx_suspicion_remove_locked(agent->store, checkpoint->timestamp, err);
     if (rc == 0)
         rc = blx_manifest_path(agent->store, checkpoint->timestamp, path, err);
     if (rc < 0)

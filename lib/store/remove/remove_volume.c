@@ -13,6 +13,7 @@
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
 #include "store/checkpoint/tested.h"
+#include "store/signal/suspicion.h"
 #include "store/directory_private.h"
 #include "store/remove/remove_private.h"
 
@@ -145,6 +146,8 @@ static int unlink_manifest(struct blx_removal *removal, size_t at, struct blx_er
     int rc = blx_pin_write_locked(removal->agent.store, timestamp, BLX_PIN_OFF, err);
     if (rc == 0)
         rc = blx_tested_remove_locked(removal->agent.store, timestamp, err);
+    if (rc == 0)
+        rc = blx_suspicion_remove_locked(removal->agent.store, timestamp, err);
     if (rc == 0)
         rc = blx_manifest_path(removal->agent.store, timestamp, path, err);
     if (rc < 0)

@@ -219,6 +219,34 @@ static void quota_is_one_value_of_sizes_and_counts(void **state)
     assert_non_null(strstr(err.message, "quota.bytes"));
 }
 
+static void the_signal_has_a_sensitivity_or_is_off(void **state)
+{
+    (void)state;
+    write_policy("10.yaml", "agents: \"*\"\nsuspicious: { sensitivity: \"high\" }\n");
+    write_policy("20.yaml", "agents: \"db1\"\nsuspicious: { off: true, sensitivity: \"low\" }\n");
+    write_policy("30.yaml", "agents: \"db2\"\nsuspicious: { off: false }\n");
+    read_all();
+    assert_int_equal(judge("web1").suspicious, BLX_SENSITIVITY_HIGH);
+    assert_int_equal(judge("db1").suspicious, BLX_SENSITIVITY_OFF);
+    assert_int_equal(judge("db2").suspicious, BLX_SENSITIVITY_DEFAULT);
+    static const char *const wrong[][2] = {
+        {"\"high\"", "a group"},
+        {"{ sensitivity: \"higher\" }", "key 'suspicious.sensitivity'"},
+        {"{ sensitivity: 3 }", "a text"},
+        {"{ off: 1 }", "true or false"},
+        {"{ on: true }", "'suspicious' has sensitivity and off"},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char text[128];
+        snprintf(text, sizeof(text), "agents: \"*\"\nsuspicious: %s\n", wrong[i][0]);
+        write_policy("40.yaml", text);
+        blx_policies_done(&policies);
+        assert_int_equal(blx_policies_read(folder, &policies, &err), -EINVAL);
+        assert_non_null(strstr(err.message, wrong[i][1]));
+        blx_error_clear(&err);
+    }
+}
+
 static void encryption_is_demanded_or_not(void **state)
 {
     (void)state;
@@ -291,7 +319,8 @@ static void verdict_survives_its_messages(void **state)
                  "agents: \"*\"\nsync-freq: 5\nretention: { keep-last: 3, keep-within: "
                  "\"2d\" }\nquota: { bytes: \"2G\", segments: 9 }\nexclude: [\"sdb\", "
                  "\"loop*\"]\nbandwidth-limit: \"2M\"\nencryption: \"required\"\n"
-                 "restore-test: { every: \"1d\", at: \"22:00-06:00\", expect: \"login:\" }\n");
+                 "restore-test: { every: \"1d\", at: \"22:00-06:00\", expect: \"login:\" }\n"
+                 "suspicious: { sensitivity: \"low\" }\n");
     read_all();
     const struct blx_policy_verdict web1 = judge("web1");
     struct blx_policy_verdict heard = {.sync_freq_ms = 1};
@@ -331,6 +360,9 @@ static void verdict_survives_its_messages(void **state)
         assert_int_equal(blx_policy_verdict_take(&strange, &heard, &err), -EBADMSG);
         blx_error_clear(&err);
     }
+    strange = (struct blx_control_verdict){.key = BLX_POLICY_SUSPICIOUS, .numbers = {4}};
+    assert_int_equal(blx_policy_verdict_take(&strange, &heard, &err), -EBADMSG);
+    blx_error_clear(&err);
 }
 
 int main(void)
@@ -345,6 +377,7 @@ int main(void)
         TEST(quota_is_one_value_of_sizes_and_counts),
         TEST(encryption_is_demanded_or_not),
         TEST(restore_test_is_one_value),
+        TEST(the_signal_has_a_sensitivity_or_is_off),
         TEST(verdict_survives_its_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,6 +200,38 @@ static void failed_test_is_told_once_and_measured(void **state)
     scene->overview.proofs = NULL;
 }
 
+static void a_signal_is_told_once_however_many_checkpoints_it_has(void **state)
+{
+    struct scene *scene = *state;
+    struct dispatcher_proof proofs[AGENTS] = {{.is_tested = false}};
+    scene->overview.proofs = proofs;
+    assert_int_equal(look_after(scene, 10), 0);
+    proofs[0] = (struct dispatcher_proof){.is_suspicious = true,
+                                          .stands = true,
+                                          .suspicious_count = 1,
+                                          .suspicion = {.checkpoint = 20261122203600,
+                                                        .since = 20261122203600,
+                                                        .calm = 20261122203500,
+                                                        .reason = "50.0 MiB of data"}};
+    assert_int_equal(look_after(scene, 11), 1);
+    assert_event(scene, 0, BLX_EVENT_SUSPICIOUS, "web1",
+                 "20261122203600 looks as if data had been encrypted (a signal, no verdict): 50.0 "
+                 "MiB of data; the last calm one, 20261122203500, is pinned");
+    proofs[0].suspicion.checkpoint = 20261122203700;
+    proofs[0].suspicious_count = 2;
+    assert_int_equal(look_after(scene, 12), 0);
+    char *text = expose(scene);
+    assert_non_null(strstr(text, "blxrep_agent_suspicious{agent=\"web1\"} 1\n"));
+    assert_non_null(strstr(text, "blxrep_agent_suspicious{agent=\"web2\"} 0\n"));
+    assert_non_null(strstr(text, "blxrep_agent_suspicious_checkpoints{agent=\"web1\"} 2\n"));
+    free(text);
+    proofs[0].suspicion.since = proofs[0].suspicion.checkpoint;
+    proofs[0].suspicion.calm = 0;
+    assert_int_equal(look_after(scene, 13), 1);
+    assert_event(scene, 0, BLX_EVENT_SUSPICIOUS, "web1", "no calm checkpoint is left to pin");
+    scene->overview.proofs = NULL;
+}
+
 static void records_are_read_again_if_the_folder_changes(void **state)
 {
     struct scene *scene = *state;
@@ -222,6 +254,13 @@ static void records_are_read_again_if_the_folder_changes(void **state)
     dispatcher_proofs_look(proofs, web1, &proof);
     assert_true(proof.is_tested && proof.is_proven);
     assert_int_equal(proof.proven.checkpoint, tested.checkpoint);
+    assert_false(proof.is_suspicious);
+    const struct blx_suspicion suspicion = {
+        .checkpoint = tested.checkpoint, .since = tested.checkpoint, .kind = BLX_SIGNAL_HARDENED};
+    assert_int_equal(blx_suspicion_write(web1, &suspicion, NULL), 0);
+    dispatcher_proofs_look(proofs, web1, &proof);
+    assert_true(proof.is_suspicious && proof.suspicious_count == 1 && !proof.stands);
+    assert_int_equal(proof.suspicion.checkpoint, tested.checkpoint);
 }
 
 static void late_and_inconsistent_and_damaged_checkpoints_are_told(void **state)
@@ -531,6 +570,7 @@ int main(void)
         TEST(trouble_is_told_once_and_its_end_too),
         TEST(copies_are_judged_by_the_clock_and_told_once),
         TEST(failed_test_is_told_once_and_measured),
+        TEST(a_signal_is_told_once_however_many_checkpoints_it_has),
         TEST(records_are_read_again_if_the_folder_changes),
         TEST(late_and_inconsistent_and_damaged_checkpoints_are_told),
         TEST(trouble_of_the_store_is_one_event_for_all),

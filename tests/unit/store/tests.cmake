@@ -9,7 +9,7 @@ blx_unit_test(store/segment/flips SOURCES store/segment/checksum_flips.c LIBRARI
 set_source_files_properties(store/segment/checksum_flips.c PROPERTIES COMPILE_OPTIONS "-O3;-fno-sanitize=all")
 # It restores to a loop device.
 set_tests_properties(unit/store/restore/restore PROPERTIES LABELS "unit;root" RESOURCE_LOCK lane_a)
-foreach(noun IN ITEMS view/info view/sweep view/view restore/newer receive/opening prune/prune prune/prune_crash prune/prune_storm prune/rewrite receive/tail)
+foreach(noun IN ITEMS view/info view/sweep view/view restore/newer receive/opening prune/prune prune/prune_crash prune/prune_storm prune/rewrite receive/tail signal/signal)
     blx_unit_test(store/${noun} LIBRARIES unit_store_fixture unit_store_history)
 endforeach()
 # It fills a filesystem of its own.
@@ -17,6 +17,7 @@ blx_unit_test(store/full LIBRARIES unit_store_fixture LABELS root)
 blx_unit_test(store/view/frame_cache)
 blx_unit_test(store/view/partitions)
 blx_unit_test(store/damage)
+blx_unit_test(store/signal/judge)
 blx_unit_test(store/view/overlay LABELS root)
 blx_unit_test(store/prune/retention)
 blx_fixture(unit_store_gpt store/gpt_image.c)
