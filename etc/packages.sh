@@ -20,6 +20,8 @@ tests)
     packages+=(git clang-format-14 clang-tidy-14 shellcheck)
     # What the scripts for on-event need.
     packages+=(curl)
+    # The page is looked at by a browser without a window, driven by the WebDriver protocol.
+    packages+=(chromium-headless-shell chromium-driver)
     # To make packages, check them and the units, and install them in a scratch root.
     packages+=(dpkg-dev file rpm lintian systemd man-db)
     # To boot a guest from the machine's own files.

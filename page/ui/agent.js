@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+// An agent: how it is, all its checkpoints on a line of time, and what happened to it.
+import { spanName } from "./axis.js";
+import { commandLine, el, facts, LongList, message, replace, section, state, time } from "./parts.js";
+import { act, ageNow, get } from "./source.js";
+import { changedBytes, drawSign, MARKS, marksOf, prepare, storedBytes, Timeline, unit } from "./timeline.js";
+import * as words from "./words.js";
+
+const DAY = 86400e3;
+const SPANS = [["Everything", null], ["Year", 365 * DAY], ["Month", 30 * DAY], ["Week", 7 * DAY], ["Day", DAY], ["Hour", DAY / 24]];
+const PLOTS = [
+  { name: "Frozen for", column: "freeze", write: words.duration },
+  { name: "Changed", column: "changed", write: words.size, logarithmic: true },
+  { name: "Stored", column: "stored", write: words.size, logarithmic: true },
+];
+const LOG_LINES = 12;
+const LIVE_POINTS = 600;
+
+// What a line of the audit log says besides the time and who wrote it: its text, or its other members.
+function logWords(line) {
+  const { seq, previous, time: at, event, agent, program, uid, text, ...more } = line;
+  const others = Object.entries(more).map(([key, value]) => `${key}: ${typeof value === "object" ? JSON.stringify(value) : value}`);
+  return [text, ...others].filter(Boolean).join(", ");
+}
+
+export function checkpointHref(agent, checkpoint) {
+  return `/checkpoint?agent=${encodeURIComponent(agent)}&checkpoint=${encodeURIComponent(checkpoint)}`;
+}
+
+// The marks of a checkpoint in words.
+export function markWords(row) {
+  return marksOf(row).map((mark) => el("span", { class: `mark ${mark.looks}` }, mark.name));
+}
+
+// A curve of what was seen since the page was opened: the commands keep no history of it.
+class Curve {
+  constructor(name, write) {
+    Object.assign(this, { name, write, points: [] });
+    this.canvas = el("canvas", { role: "img", class: "plot" });
+    this.words = el("p", { class: "weak" });
+    this.node = el("div", null, el("h3", null, name), this.canvas, this.words);
+  }
+
+  add(at, value) {
+    this.points.push({ at, value });
+    if (this.points.length > LIVE_POINTS) this.points.shift();
+    this.draw();
+  }
+
+  draw() {
+    const { points, canvas } = this, height = 64, width = canvas.clientWidth / unit();
+    if (!width || !points.length) return;
+    const context = prepare(canvas, height), style = getComputedStyle(canvas);
+    const known = points.filter((point) => point.value != null);
+    const most = known.reduce((high, point) => Math.max(high, point.value), 0);
+    const from = points[0].at, length = Math.max(60e3, points.at(-1).at - from);
+    context.fillStyle = style.getPropertyValue("--line");
+    context.fillRect(0, height - 1, width, 1);
+    context.strokeStyle = style.getPropertyValue("--accent");
+    context.lineWidth = 1.5;
+    context.beginPath();
+    known.forEach((point, i) => {
+      const x = (point.at - from) / length * width, y = height - 2 - (most ? point.value / most * (height - 6) : 0);
+      if (i) context.lineTo(x, y);
+      else context.moveTo(x, y);
+    });
+    context.stroke();
+    if (known.length === 1) context.fillRect(0, height - 6, 4, 4);
+    const last = points.at(-1).value;
+    this.words.textContent = `now ${last == null ? "unknown" : this.write(last)}, at most ${this.write(most)} since this page was opened`;
+    canvas.setAttribute("aria-label", `${this.name}: ${this.words.textContent}`);
+  }
+}
+
+export class AgentPage {
+  constructor(root, { id, session, now, open }) {
+    Object.assign(this, { root, id, session, now, open, lastCheckpoint: undefined });
+    this.head = el("h1", { tabindex: "-1" }, id);
+    this.judgement = el("div", { class: "judgement" });
+    this.facts = el("div");
+    this.actions = el("div", { class: "actions" });
+    this.backlog = new Curve("To send", words.size);
+    this.rate = new Curve("Arriving", (bytes) => `${words.size(bytes)}/s`);
+    replace(root, el("nav", { "aria-label": "Where you are" }, el("a", { href: "/" }, "All agents")),
+      el("header", { class: "answer" }, this.head, this.judgement), this.facts, this.actions,
+      this.timelineSection(), this.plotsSection(), this.logSection(), this.listSection());
+    this.loadLog();
+  }
+
+  close() {
+    this.timeline.close();
+    this.rows.close();
+  }
+
+  title() {
+    return this.agent ? `${this.id}: ${words.protection(this.agent.protection).word}` : this.id;
+  }
+
+  show(agents) {
+    const at = this.now();
+    this.agent = agents.find((agent) => agent.id === this.id);
+    if (!this.agent) {
+      replace(this.judgement, message("bad", `There is no agent '${this.id}'.`));
+      return;
+    }
+    this.tick();
+    this.showActions();
+    this.backlog.add(at, this.agent.dirty_bytes);
+    this.rate.add(at, this.agent.rate_bytes_per_s);
+    if (this.agent.last_checkpoint !== this.lastCheckpoint) {
+      this.lastCheckpoint = this.agent.last_checkpoint;
+      this.loadCheckpoints();
+      this.loadLog();
+    }
+  }
+
+  tick() {
+    const { agent } = this;
+    if (!agent) return;
+    const look = words.protection(agent.protection);
+    replace(this.judgement, el("p", null, state(look.looks, look.cell), agent.why && ` ${agent.why}`),
+      !agent.protected && agent.judgement.way_out && el("p", { class: "wayout" }, `What to do: ${agent.judgement.way_out}`));
+    const running = agent.total_bytes ? `${Math.round(100 * Math.min(1, agent.done_bytes / agent.total_bytes))} % of ${words.size(agent.total_bytes)}` : null;
+    replace(this.facts, facts([
+      ["Last checkpoint", agent.age == null ? "none yet" : `${words.seconds(ageNow(agent, this.now()))} ago`, agent.last_checkpoint],
+      ["One is due every", agent.sync_freq_ms ? words.duration(agent.sync_freq_ms) : null],
+      ["Consistency", agent.consistency && words.consistency(agent.consistency).short + (agent.damaged ? ", damaged" : "")],
+      ["Connection", agent.away_ms == null ? "unknown: no dispatcher runs" : agent.state === "offline" ? `away for ${words.duration(agent.away_ms)}` :
+        `${agent.state}, for ${words.duration(agent.connected_ms)}`, agent.peer],
+      ["Pass", running && running + (agent.eta_seconds ? `, ${words.seconds(agent.eta_seconds)} left` : "")],
+      ["To send", agent.dirty_bytes == null ? null : words.size(agent.dirty_bytes)],
+      ["Last proven", agent.proven ? `${words.ago(agent.proven.time)}${agent.proven.booted_ms ? `, boots in ${words.duration(agent.proven.booted_ms)}` : ""}` : "never"],
+      ["Last copied", agent.copied === undefined ? null : agent.copied ? words.ago(agent.copied.time ?? agent.copied.checkpoint) : "no copy"],
+      ["Locked until", agent.copied?.locked_until ? words.when(agent.copied.locked_until) : null],
+      ["Disks", `${words.count(agent.volumes, "disk")}, ${words.size(agent.volume_bytes)}`],
+      ["Quota", agent.quota],
+      ["Certificate ends", agent.certificate_ends && words.when(agent.certificate_ends).replace(/, [\d:]+$/, "")],
+      ["Mounted", agent.mounts?.length ? agent.mounts.map((mount) => mount.path).join(", ") : null],
+      ["Being restored", agent.restores?.length ? agent.restores.map((restore) => `by ${restore.peer}`).join(", ") : null],
+    ], { class: "figures" }));
+  }
+
+  showActions() {
+    const isOperator = this.session()?.role === "operator";
+    if (this.actions.dataset.role === String(isOperator)) return;
+    this.actions.dataset.role = isOperator;
+    const said = el("span", { role: "status" });
+    replace(this.actions, isOperator && el("button", { type: "button", onclick: async () => {
+      said.textContent = "Asking for a checkpoint …";
+      try {
+        await act("/api/checkpoint", { agent: this.id });
+        said.textContent = "A checkpoint was asked for.";
+      } catch (error) {
+        said.textContent = `No checkpoint: ${error.message}`;
+      }
+    } }, "Take a checkpoint now"), commandLine(words.command("checkpoint", { agent: this.id, "data-dir": this.session()?.data_dir })), said);
+  }
+
+  timelineSection() {
+    this.canvas = el("canvas", { class: "timeline", tabindex: "0", role: "application",
+      "aria-label": "Timeline of checkpoints. Arrows select, plus and minus zoom, Page Up and Page Down move, 0 shows all, Enter opens.",
+      "aria-describedby": "timeline-help" });
+    this.spanWords = el("p", { class: "weak", id: "timeline-span" });
+    this.selected = el("div", { class: "selected", "aria-live": "polite" });
+    this.timelineProblem = el("div");
+    this.legend = el("ul", { class: "legend" });
+    this.timeline = new Timeline(this.canvas, {
+      leastGapMs: Infinity, now: this.now,
+      onSelect: (row) => this.showSelected(row),
+      onMove: () => this.moved(),
+      onOpen: (row) => this.open(checkpointHref(this.id, row.checkpoint)),
+    });
+    const buttons = el("div", { class: "spans", role: "group", "aria-label": "Span of time" },
+      SPANS.map(([name, ms]) => el("button", { type: "button", class: "quiet", onclick: () => this.timeline.showLast(ms) }, name)),
+      el("button", { type: "button", class: "quiet", "aria-label": "Zoom out", onclick: () => this.timeline.zoom(2) }, "−"),
+      el("button", { type: "button", class: "quiet", "aria-label": "Zoom in", onclick: () => this.timeline.zoom(0.5) }, "+"));
+    return section("Checkpoints", this.timelineProblem, el("div", { class: "tools" }, this.spanWords, buttons),
+      el("div", { class: "panel" }, this.canvas, this.legend), this.selected,
+      el("p", { class: "weak help", id: "timeline-help" }, "Drag to move, pinch or Ctrl and the wheel to zoom. Keys: ← → select, + − zoom, 0 shows all, Enter opens."));
+  }
+
+  showLegend(rows) {
+    const present = new Set(rows.map((row) => row.consistency));
+    const swatch = (name) => el("li", null, el("i", { class: `swatch bar-${name}` }), words.consistency(name).phrase);
+    const marks = MARKS.filter((mark) => rows.some(mark.has)).map((mark) => {
+      const canvas = el("canvas", { width: 28, height: 28, "aria-hidden": "true", class: "sign" });
+      const context = canvas.getContext("2d");
+      context.scale(2, 2);
+      drawSign(context, mark.sign, 7, 7, getComputedStyle(this.root).getPropertyValue(`--${mark.looks}`));
+      return el("li", null, canvas, mark.name);
+    });
+    replace(this.legend, ["filesystem", "crash", "none"].filter((name) => present.has(name)).map(swatch), marks,
+      el("li", { class: "weak" }, "height: changed bytes, logarithmic"), this.timeline.gaps.length > 0 && el("li", null, el("i", { class: "swatch gap" }), "gap"));
+  }
+
+  moved() {
+    const { timeline } = this;
+    const total = timeline.rows.length;
+    this.spanWords.textContent = total === 0 ? "" :
+      `${timeline.visible.toLocaleString("en")} of ${words.count(total, "checkpoint")} in ${spanName(timeline.span.length)}, from ${words.when(timeline.span.from).replace(/:\d\d$/, "")}`;
+  }
+
+  showSelected(row) {
+    if (!row) {
+      replace(this.selected);
+      return;
+    }
+    const volumes = row.volumes.length;
+    replace(this.selected, el("p", null, el("a", { href: checkpointHref(this.id, row.checkpoint) }, words.when(row.time)), `, ${words.ago(row.time, this.now())}: `,
+      `${words.consistency(row.consistency).phrase}, ${words.size(changedBytes(row))} changed on ${words.count(volumes, "disk")}, frozen for ${words.duration(row.freeze_ms)}. `, markWords(row)),
+    row.note && el("p", { class: "weak" }, row.note));
+  }
+
+  async loadCheckpoints() {
+    try {
+      const begun = performance.now();
+      const rows = await get("/api/show", { agent: this.id });
+      const received = performance.now();
+      const limit = this.agent?.sync_freq_ms;
+      this.timeline.leastGapMs = limit ? 2 * limit + 60e3 : Infinity;
+      this.timeline.show(rows);
+      performance.measure("timeline-drawn", { start: received, end: performance.now(), detail: { checkpoints: rows.length, receivedMs: received - begun } });
+      this.showLegend(rows);
+      this.rows.show([...rows].reverse());
+      replace(this.timelineProblem, rows.length === 0 && message("rest", "There is no checkpoint yet."));
+      this.table.setAttribute("aria-rowcount", rows.length + 1);
+    } catch (error) {
+      replace(this.timelineProblem, message("bad", `The checkpoints cannot be shown: ${error.message}`));
+    }
+  }
+
+  plotsSection() {
+    const plots = PLOTS.map((plot) => {
+      const canvas = el("canvas", { role: "img", class: "plot", "data-name": plot.name });
+      this.timeline.plots.push({ ...plot, canvas });
+      return el("div", null, el("h3", null, plot.name), canvas, el("p", { class: "weak" }));
+    });
+    return section("In the same span", el("div", { class: "plots" }, plots, this.backlog.node, this.rate.node));
+  }
+
+  logSection() {
+    this.logBody = el("div");
+    return section("What happened", this.logBody);
+  }
+
+  async loadLog(all = false) {
+    try {
+      const lines = (await get("/api/log", { agent: this.id })).reverse();
+      const shown = all ? lines : lines.slice(0, LOG_LINES);
+      replace(this.logBody, lines.length === 0 ? el("p", { class: "weak" }, "Nothing that the audit log has.") :
+        el("ol", { class: "log" }, shown.map((line) => el("li", null, time(words.when(line.time), words.when(line.time), words.instant(line.time)),
+          el("b", null, line.event), el("span", null, logWords(line), el("span", { class: "weak" }, ` ${line.program ?? ""}, uid ${line.uid ?? "unknown"}`))))),
+      shown.length < lines.length && el("button", { type: "button", class: "quiet", onclick: () => this.loadLog(true) }, `All ${lines.length} lines`));
+    } catch (error) {
+      replace(this.logBody, message("bad", `The log cannot be shown: ${error.message}`));
+    }
+  }
+
+  listSection() {
+    const columns = [["when", "Time"], ["consistency", "Consistency"], ["kind", "Kind"], ["changed number", "Changed"], ["stored number", "Stored"],
+      ["frozen number", "Frozen for"], ["marks", "Marks and note"]];
+    const body = el("div", { role: "rowgroup", class: "rows" });
+    this.table = el("div", { role: "table", class: "checkpoints", "aria-label": "Checkpoints, the newest first" },
+      el("div", { role: "rowgroup" }, el("div", { role: "row", class: "row heads" },
+        columns.map(([key, head]) => el("div", { role: "columnheader", class: `of-${key}` }, head)))), body);
+    this.rows = new LongList(body, () => parseFloat(getComputedStyle(this.table).getPropertyValue("--row")) || 40, (row) => {
+      const cells = [el("a", { href: checkpointHref(this.id, row.checkpoint), title: row.checkpoint }, words.when(row.time)),
+        words.consistency(row.consistency).short, row.kind, words.size(changedBytes(row)), words.size(storedBytes(row)),
+        words.duration(row.freeze_ms), [markWords(row), row.note && el("span", { class: "weak", title: row.note }, row.note)]];
+      return el("div", { role: "row", class: "row", "data-key": row.checkpoint },
+        columns.map(([key], i) => el("div", { role: "cell", class: `of-${key}` }, cells[i])));
+    });
+    return section("All checkpoints", this.table);
+  }
+}

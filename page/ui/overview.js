@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// The overview: is everything protected? One sentence, then all agents, the worst on top.
+import * as words from "./words.js";
+import { ageNow } from "./source.js";
+import { el, facts, LongList, replace, state } from "./parts.js";
+
+const ORDERS = {
+  worst: { name: "Worst first", compare: null }, // as the server sends them
+  name: { name: "Name", compare: (a, b) => a.id.localeCompare(b.id, "en", { numeric: true }) },
+  age: { name: "Oldest checkpoint", compare: (a, b) => (b.age ?? Infinity) - (a.age ?? Infinity) || 0 },
+  backlog: { name: "Most to send", compare: (a, b) => (b.dirty_bytes ?? -1) - (a.dirty_bytes ?? -1) },
+  size: { name: "Largest", compare: (a, b) => b.volume_bytes - a.volume_bytes },
+};
+
+// A checkpoint is late after two periods and a minute: the limit of `status`.
+function limitSeconds(agent) {
+  return agent.sync_freq_ms ? 2 * agent.sync_freq_ms / 1000 + 60 : 0;
+}
+
+function pass(agent) {
+  if (!agent.total_bytes) return null;
+  const part = Math.min(1, agent.done_bytes / agent.total_bytes);
+  const eta = agent.eta_seconds ? `, ${words.seconds(agent.eta_seconds)} left` : "";
+  return { part, text: `${Math.round(part * 100)} % of ${words.size(agent.total_bytes)}${eta}` };
+}
+
+// Why, and what to do; of a protected agent what is remarkable, or what it is doing.
+function explain(agent) {
+  const running = pass(agent);
+  const parts = [agent.why, running && `${agent.state}: ${running.text}`].filter(Boolean);
+  if (!parts.length && agent.rescan_place > 0) parts.push(`a rescan waits, ${agent.rescan_place - 1} before it`);
+  return parts.join(" · ");
+}
+
+function lastCheckpoint(agent, now) {
+  if (agent.age == null) return [el("span", { class: "weak" }, "none yet")];
+  const age = ageNow(agent, now);
+  const limit = agent.protection === "archived" ? 0 : limitSeconds(agent);
+  const bar = limit > 0 && el("meter", { min: 0, max: limit, value: Math.min(age, limit), high: limit / 2, class: age > limit ? "limit over" : "limit",
+    title: `One is due every ${words.duration(agent.sync_freq_ms)}; it is late after ${words.seconds(limit)}`,
+    "aria-label": "Age, of the age at which it is late" });
+  return [el("span", { class: "age" }, `${words.seconds(age)} ago`), bar];
+}
+
+function proven(agent) {
+  if (!agent.proven) return el("span", { class: "weak" }, "never");
+  return `${words.ago(agent.proven.time)}`;
+}
+
+// "2026-12-30, COMPLIANCE" or the reason why it is not locked; null if this server tells nothing of copies.
+function copied(agent) {
+  const copy = agent.copied;
+  if (copy === undefined) return null;
+  if (!copy) return el("span", { class: "weak" }, "no copy");
+  return words.ago(copy.time ?? copy.checkpoint);
+}
+
+function locked(agent) {
+  const until = agent.copied?.locked_until ?? agent.locked_until;
+  if (agent.copied === undefined && agent.locked_until === undefined) return null;
+  return until ? words.when(until).replace(/, [\d:]+$/, "") : el("span", { class: "weak" }, "not locked");
+}
+
+const COLUMNS = [
+  { key: "state", head: "State", cell: (agent) => state(words.protection(agent.protection).looks, words.protection(agent.protection).cell) },
+  { key: "agent", head: "Agent", cell: (agent) => [
+    el("a", { href: `/agent?id=${encodeURIComponent(agent.id)}` }, agent.id),
+    el("span", { class: "why", title: explain(agent) }, explain(agent))] },
+  { key: "last", head: "Last checkpoint", cell: lastCheckpoint },
+  { key: "behind", head: "To send", number: true, cell: (agent) => agent.dirty_bytes == null ? "–" : words.size(agent.dirty_bytes) },
+  { key: "consistency", head: "Consistency", cell: (agent) => agent.consistency == null ? "–" :
+    [words.consistency(agent.consistency).short, agent.damaged && el("span", { class: "bad" }, ", damaged")] },
+  { key: "proven", head: "Last proven", number: true, cell: (agent) => proven(agent) },
+  { key: "copied", head: "Last copied", number: true, optional: true, cell: copied },
+  { key: "locked", head: "Locked until", number: true, optional: true, cell: locked },
+  { key: "size", head: "Size", number: true, cell: (agent) => words.size(agent.volume_bytes) },
+];
+
+function matches(agent, text) {
+  const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const all = `${agent.id} ${agent.protection} ${agent.state} ${agent.why} ${agent.peer} ${agent.note}`.toLowerCase();
+  return wanted.every((word) => all.includes(word));
+}
+
+export class Overview {
+  constructor(root, { session, now }) {
+    this.now = now;
+    this.session = session;
+    this.filter = new URLSearchParams(location.search).get("state") ?? "";
+    this.text = new URLSearchParams(location.search).get("q") ?? "";
+    this.order = "worst";
+    this.head = el("h1", { tabindex: "-1" });
+    this.lead = el("p", { class: "lead" });
+    this.strip = el("div", { class: "strip", "aria-hidden": "true" });
+    this.chips = el("div", { class: "chips", role: "group", "aria-label": "Filter by state" });
+    this.figures = el("div");
+    this.search = el("input", { type: "search", placeholder: "Search agents", "aria-label": "Search agents", value: this.text,
+      autocomplete: "off", spellcheck: "false", oninput: () => { this.text = this.search.value; this.list(); } });
+    this.select = el("select", { "aria-label": "Order", onchange: () => { this.order = this.select.value; this.list(); } },
+      Object.entries(ORDERS).map(([key, order]) => el("option", { value: key }, order.name)));
+    this.found = el("p", { class: "weak found", role: "status" });
+    this.body = el("div", { role: "rowgroup", class: "rows" });
+    this.heads = el("div", { role: "row", class: "row heads" });
+    this.table = el("div", { role: "table", class: "agents", "aria-label": "Agents" }, el("div", { role: "rowgroup" }, this.heads), this.body);
+    this.rows = new LongList(this.body, () => this.rowHeight(), (agent) => this.row(agent));
+    replace(root, el("header", { class: "answer" }, this.head, this.lead, this.strip), this.figures,
+      this.chips, el("div", { class: "finding" }, this.search, this.select, this.found), this.table);
+  }
+
+  close() {
+    this.rows.close();
+  }
+
+  title() {
+    return this.agents ? words.headline(this.agents) : "blxrep";
+  }
+
+  rowHeight() {
+    return parseFloat(getComputedStyle(this.table).getPropertyValue("--row")) || 56;
+  }
+
+  show(agents) {
+    this.agents = agents;
+    this.answer();
+    this.list();
+    performance.mark("overview-drawn");
+  }
+
+  tick() {
+    if (this.agents && !this.body.contains(document.activeElement) && getSelection().isCollapsed) this.rows.redraw();
+  }
+
+  answer() {
+    const { agents } = this;
+    const isRunning = words.isRunning(agents);
+    const asked = words.wanted(agents);
+    const well = asked.filter((agent) => agent.protected).length;
+    const looks = !agents.length ? "rest" : !isRunning || well < asked.length && asked.some((agent) =>
+      words.protection(agent.protection).looks === "bad") ? "bad" : well < asked.length ? "wait" : "well";
+    replace(this.head, words.headline(agents));
+    this.head.className = looks;
+    const oldest = agents.filter((agent) => agent.age != null && agent.protection !== "archived")
+      .reduce((worst, agent) => !worst || agent.age > worst.age ? agent : worst, null);
+    replace(this.lead, oldest ? `The oldest last checkpoint is ${words.seconds(ageNow(oldest, this.now()))} old, of ${oldest.id}. ` : "",
+      !isRunning && "Start it: systemctl start blxrep-dispatcher");
+    const tally = new Map();
+    for (const agent of agents) tally.set(agent.protection, (tally.get(agent.protection) ?? 0) + 1);
+    const states = [...tally].sort(([a], [b]) => words.protection(b).rank - words.protection(a).rank);
+    replace(this.strip, states.map(([name, number]) => {
+      const part = el("i", { class: words.protection(name).looks });
+      part.style.flexGrow = number;
+      return part;
+    }));
+    replace(this.chips, this.chip("", "All", agents.length, "rest"),
+      states.map(([name, number]) => this.chip(name, words.protection(name).cell, number, words.protection(name).looks)));
+    this.showFigures(asked);
+  }
+
+  showFigures(asked) {
+    const sum = (key) => asked.reduce((total, agent) => total + (agent[key] ?? 0), 0);
+    const { room } = this.session() ?? {};
+    replace(this.figures, facts([
+      ["Waiting to be sent", words.size(sum("dirty_bytes"))],
+      ["Arriving", `${words.size(sum("rate_bytes_per_s"))}/s`],
+      ["Protected disks", words.size(sum("volume_bytes"))],
+      ["Never proven", asked.length ? `${asked.filter((agent) => !agent.proven).length} of ${asked.length}` : null],
+      ["Free room", room && words.size(room.free_bytes), room && `of ${words.size(room.bytes)}`],
+      ["Full in", room?.stored_per_day_bytes ? `${Math.floor(room.free_bytes / room.stored_per_day_bytes)} days` : null,
+        "if each day stores what the last one stored, and nothing is pruned"],
+    ], { class: "figures" }));
+  }
+
+  chip(name, word, number, looks) {
+    const chosen = this.filter === name;
+    return el("button", { type: "button", class: "chip", "aria-pressed": String(chosen), onclick: () => {
+      this.filter = chosen ? "" : name;
+      this.answer();
+      this.list();
+      this.chips.querySelector(`[data-state="${CSS.escape(this.filter)}"]`)?.focus();
+    }, "data-state": name }, name === "" ? word : state(looks, word), el("b", null, String(number)));
+  }
+
+  columns() {
+    return COLUMNS.filter((column) => !column.optional || this.agents.some((agent) => column.cell(agent) !== null));
+  }
+
+  list() {
+    if (!this.agents) return;
+    const { compare } = ORDERS[this.order];
+    let shown = this.agents.filter((agent) => (!this.filter || agent.protection === this.filter) && matches(agent, this.text));
+    if (compare) shown = shown.sort(compare);
+    this.shownColumns = this.columns();
+    this.table.classList.toggle("copies", this.shownColumns.some((column) => column.optional));
+    this.table.setAttribute("aria-rowcount", shown.length + 1);
+    replace(this.heads, this.shownColumns.map((column) =>
+      el("div", { role: "columnheader", class: `of-${column.key} ${column.number ? "number" : ""}` }, column.head)));
+    replace(this.found, shown.length === this.agents.length ? "" : `${words.count(shown.length, "agent")} of ${this.agents.length} shown`);
+    this.rows.show(shown);
+  }
+
+  row(agent) {
+    const now = this.now();
+    return el("div", { role: "row", class: "row", "data-looks": words.protection(agent.protection).looks, "data-key": agent.id },
+      this.shownColumns.map((column) => el("div", { role: "cell", class: `of-${column.key} ${column.number ? "number" : ""}`,
+        "data-none": column.key === "behind" && agent.dirty_bytes == null }, column.cell(agent, now))));
+  }
+}
