@@ -112,7 +112,7 @@ def checkpoint(at, parent, dice, **more):
     """A row of `show --json`."""
     changed = int(2 ** dice.uniform(16, 30)) if parent else 14 * GIB
     row = {"checkpoint": stamp(at), "time": rfc3339(at), "consistency": "filesystem", "damaged": False,
-           "kind": "delta" if parent else "base", "parent": parent, "freeze_ms": dice.choice([4, 6, 9, 14, 22, 60]), "pinned": False,
+           "kind": "incremental" if parent else "full", "parent": parent, "freeze_ms": dice.choice([4, 6, 9, 14, 22, 60]), "pinned": False,
            "tested": None, "note": "", "missing": [], "volumes": [
                {"name": "vda", "device": "/dev/vda", "size": 40 * GIB, "changed_bytes": changed, "stored_bytes": int(changed * dice.uniform(0.2, 0.9)),
                 "saved_bytes": changed // 4, "key": None, "unreadable_bytes": 0, "unreadable": []}]}

@@ -2,6 +2,7 @@
 """Headless Chromium, driven by chromedriver over plain HTTP (the WebDriver protocol). No package but python3."""
 
 import base64
+import html.parser
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
@@ -20,6 +22,17 @@ def program(name):
     if not found:
         raise RuntimeError(f"there is no program '{name}': etc/packages.sh tests installs it")
     return found
+
+
+class Text(html.parser.HTMLParser):
+    """Collects text."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = []
+
+    def handle_data(self, data):
+        self.parts.append(data)
 
 
 class Browser:
@@ -102,6 +115,21 @@ class Browser:
 
     def text(self, selector="body"):
         return self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
+
+    def wait_path(self, path, seconds=20):
+        """Until the window is at that path; needs no script in the page."""
+        deadline = time.monotonic() + seconds
+        while urllib.parse.urlsplit(self._of_session("GET", "/url")).path != path:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the browser never came to {path}")
+            time.sleep(0.05)
+
+    def plain_text(self):
+        """The page's text from its markup as it is now, for a browser without scripts."""
+        root = self.devtools("DOM.getDocument", depth=0)["root"]["nodeId"]
+        reader = Text()
+        reader.feed(self.devtools("DOM.getOuterHTML", nodeId=root)["outerHTML"])
+        return "".join(reader.parts)
 
     def click(self, selector):
         found = self._of_session("POST", "/element", {"using": "css selector", "value": selector})

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+The whole page: a store with every consistency and mark, a dispatcher, blxrep-page, and a browser that came in by an invitation. What it
+shows is compared with what the commands print; so is the page without JavaScript.
+"""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import unittest
+from urllib.parse import quote
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parents[1] / "e2e")]
+
+from case import Case, main  # noqa: E402
+from browser import Browser  # noqa: E402
+from programs import bin_folder, environment, free_port  # noqa: E402
+from registry import REGISTRY, run, wait_until  # noqa: E402
+
+PICTURES = pathlib.Path(os.environ.get("BLXREP_PAGE_PICTURES", "/tmp")).resolve()
+HOSTILE = "<img src=x onerror=document.title='gone'>\"'<script>document.title='gone'</script>"
+DEVICE = "/dev/<b>vda</b>"
+
+
+class PageServer:
+    """blxrep-page on a port of its own."""
+
+    def __init__(self, folder, data_dir):
+        self.data_dir, self.address = data_dir, f"127.0.0.1:{free_port()}"
+        self.path = os.path.join(folder, "page.log")
+        REGISTRY.add(self)
+        with open(self.path, "w", encoding="utf-8") as log:
+            self.process = subprocess.Popen([os.path.join(bin_folder(), "blxrep-page"), f"--data-dir={data_dir}", f"--page-listen={self.address}"],
+                                            stdout=log, stderr=log, env=environment())
+        wait_until("blxrep-page listens", lambda: "the page is at" in self.log() or self.process.poll() is not None)
+
+    def __str__(self):
+        return "page"
+
+    def log(self):
+        return pathlib.Path(self.path).read_text(encoding="utf-8", errors="replace")
+
+    def invite(self, *words):
+        said = run(os.path.join(bin_folder(), "blxrep"), "dispatcher", "page", f"--data-dir={self.data_dir}", f"--page-listen={self.address}", *words)
+        return re.search(r"http://\S+", said.stdout)[0]
+
+    def halt(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def close(self):
+        self.halt()
+        if self.process.wait(30) != 0:
+            raise AssertionError(f"blxrep-page ended with {self.process.returncode}\n{self.log()}")
+
+
+class Store(Case):
+    def setUp(self):
+        super().setUp()
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        for agent, count in [("web1", 32), ("db1", 8), ("old1", 8), ("gone1", 8)]:
+            run(os.path.join(bin_folder(), "..", "tests", "marked_store"), self.data_dir, agent, count, DEVICE, HOSTILE)
+        self.words = lambda agent: [f"--agent={agent}", f"--data-dir={self.data_dir}"]
+        pinned = self.show("web1")[7]["checkpoint"]
+        self.cli.run("dispatcher", "pin", *self.words("web1"), f"--checkpoint={pinned}")
+        self.start_dispatcher()
+        self.enroll("new1")
+        self.cli.run("dispatcher", "pause", *self.words("db1"))
+        self.cli.run("dispatcher", "archive", *self.words("old1"))
+        self.cli.run("dispatcher", "revoke", *self.words("gone1"), "--force")
+        self.page = PageServer(self.folder, self.data_dir)
+        self.browser = Browser()
+        self.addCleanup(self.browser.close)
+
+    def come_in(self, *words):
+        self.browser.go(self.page.invite(*words))
+        self.browser.wait("return location.pathname === '/' && document.querySelector('main')")
+
+    def open(self, path, ready):
+        self.browser.go(f"http://{self.page.address}{path}")
+        return self.browser.wait(ready)
+
+    def cells(self, selector):
+        """The texts of each row's cells, by the row's key."""
+        return dict(self.browser.run("""return [...document.querySelectorAll(arguments[0])].map((row) =>
+            [row.dataset.key, [...row.children].map((cell) => cell.innerText)])""", selector))
+
+    def test_it_shows_what_the_commands_print(self):
+        self.come_in()
+        self.browser.wait("return document.querySelector('.agents .rows .row')")
+        status = self.cli.status(self.data_dir)
+        rows = self.cells(".agents .rows .row")
+        self.assertEqual(list(rows), [agent["id"] for agent in status])
+        self.assertLessEqual({"paused", "archived", "revoked", "never-joined"}, {agent["protection"] for agent in status})
+        for agent in status:
+            state, name = rows[agent["id"]][:2]
+            self.assertEqual(state.lower().replace(" ", "-"), agent["protection"])
+            self.assertEqual(name.split("\n")[0], agent["id"])
+            self.assertIn(agent["why"].split(" for ")[0], name)
+        asked = [agent for agent in status if agent["protection"] != "archived"]
+        self.assertEqual(self.browser.text("h1"), f"{sum(not agent['protected'] for agent in asked)} of {len(asked)} agents are not protected")
+        self.browser.picture(PICTURES / "store-overview.png")
+
+        self.open("/agent?id=web1", "return document.querySelector('.legend li') && document.querySelector('.log li')")
+        shown = self.show("web1")
+        self.assertIn(f"{len(shown)} of {len(shown)} checkpoints", self.browser.text("#timeline-span"))
+        legend = self.browser.text(".legend")
+        for mark in ["filesystem consistent", "crash consistent", "not consistent", "pinned", "tested", "test failed", "damaged", "lacks a disk", "gap"]:
+            self.assertIn(mark, legend)
+        self.browser.run("document.querySelector('.checkpoints').scrollIntoView()")
+        self.browser.wait("return document.querySelectorAll('.checkpoints .rows .row').length >= 15")
+        self.browser.run("dispatchEvent(new Event('beforeprint'))")
+        rows = self.cells(".checkpoints .rows .row")
+        self.assertEqual(list(rows), [row["checkpoint"] for row in reversed(shown)])
+        for row in shown:
+            _time, consistency, kind, _changed, _stored, frozen, marks = rows[row["checkpoint"]]
+            self.assertEqual((consistency, kind, frozen), (row["consistency"], row["kind"], f"{row['freeze_ms']} ms"))
+            wanted = [name for name, is_set in [("pinned", row["pinned"]), ("tested", row["tested"] and row["tested"]["passed"]),
+                                                ("test failed", row["tested"] and not row["tested"]["passed"]), ("damaged", row["damaged"]),
+                                                ("lacks a disk", row["missing"])] if is_set]
+            self.assertEqual(marks.strip(), "".join([*wanted, row["note"]]).strip())
+        log = self.browser.text(".log")
+        self.assertIn("pin", log)
+        self.browser.run("scrollTo(0, 0)")
+        self.browser.picture(PICTURES / "store-agent.png")
+
+        failed = next(row for row in shown if row["tested"] and not row["tested"]["passed"])
+        self.open(f"/checkpoint?agent=web1&checkpoint={failed['checkpoint']}", "return document.querySelector('.ways') && document.querySelector('.who').textContent")
+        text = self.browser.text("main")
+        for said in [failed["checkpoint"], failed["tested"]["reason"], failed["tested"]["seen"], DEVICE, "web1 login:", "test failed",
+                     f"blxrep dispatcher boot --agent=web1 --checkpoint={failed['checkpoint']} --data-dir={self.data_dir}"]:
+            self.assertIn(said, text)
+        self.assertEqual(self.browser.run("return document.querySelectorAll('main img, main script, main dd b').length"), 0)
+        self.browser.picture(PICTURES / "store-checkpoint.png", whole=True)
+
+        self.open("/", "return document.querySelector('.agents .rows .row')")
+        self.dispatcher.stop()
+        self.browser.wait("return document.querySelector('h1').textContent === 'Nothing is being protected: no dispatcher runs'")
+        self.assertEqual(self.browser.problems(), [])
+
+    def test_it_works_without_javascript(self):
+        plain = Browser(360, 780, scripts=False)
+        self.addCleanup(plain.close)
+        self.browser = plain
+        plain.go(self.page.invite())
+        plain.wait_path("/")
+        text = plain.plain_text()
+        for agent in self.cli.status(self.data_dir):
+            self.assertIn(agent["id"], text)
+            self.assertIn(agent["protection"], text)
+        plain.picture(PICTURES / "plain-overview.png")
+        plain.go(f"http://{self.page.address}/agent?id=web1")
+        text = plain.plain_text()
+        for row in self.show("web1"):
+            self.assertIn(row["checkpoint"], text)
+        self.assertIn(HOSTILE, text)
+        failed = next(row for row in self.show("web1") if row["tested"] and not row["tested"]["passed"])
+        plain.go(f"http://{self.page.address}/checkpoint?agent=web1&checkpoint={quote(failed['checkpoint'])}")
+        text = plain.plain_text()
+        self.assertIn(f"boot --agent=web1 --checkpoint={failed['checkpoint']}", text)
+        self.assertIn(failed["tested"]["reason"], text)
+
+
+if __name__ == "__main__":
+    main(370)
