@@ -84,7 +84,6 @@ export class AgentPage {
     replace(root, el("nav", { "aria-label": "Where you are" }, el("a", { href: "/" }, "All agents")),
       el("header", { class: "answer" }, this.head, this.judgement), this.facts, this.actions,
       this.timelineSection(), this.plotsSection(), this.logSection(), this.listSection());
-    this.loadLog();
   }
 
   close() {
@@ -119,22 +118,23 @@ export class AgentPage {
     if (!agent) return;
     const look = words.protection(agent.protection);
     replace(this.judgement, el("p", null, state(look.looks, look.cell), agent.why && ` ${agent.why}`),
+      agent.suspicious && el("p", null, state("wait", "Suspicious"), ` ${agent.suspicious.reason}. This is a signal, no verdict.`),
       !agent.protected && agent.judgement.way_out && el("p", { class: "wayout" }, `What to do: ${agent.judgement.way_out}`));
     const running = agent.total_bytes ? `${Math.round(100 * Math.min(1, agent.done_bytes / agent.total_bytes))} % of ${words.size(agent.total_bytes)}` : null;
     replace(this.facts, facts([
       ["Last checkpoint", agent.age == null ? "none yet" : `${words.seconds(ageNow(agent, this.now()))} ago`, agent.last_checkpoint],
       ["One is due every", agent.sync_freq_ms ? words.duration(agent.sync_freq_ms) : null],
       ["Consistency", agent.consistency && words.consistency(agent.consistency).short + (agent.damaged ? ", damaged" : "")],
-      ["Connection", agent.away_ms == null ? "unknown: no dispatcher runs" : agent.state === "offline" ? `away for ${words.duration(agent.away_ms)}` :
-        `${agent.state}, for ${words.duration(agent.connected_ms)}`, agent.peer],
+      ["Connection", agent.away_ms == null ? "unknown: no dispatcher runs" : agent.state === "OFFLINE" ? `away for ${words.duration(agent.away_ms)}` :
+        `${agent.state.toLowerCase()}, for ${words.duration(agent.connected_ms)}`, agent.peer],
       ["Pass", running && running + (agent.eta_seconds ? `, ${words.seconds(agent.eta_seconds)} left` : "")],
       ["To send", agent.dirty_bytes == null ? null : words.size(agent.dirty_bytes)],
       ["Last proven", agent.proven ? `${words.ago(agent.proven.time)}${agent.proven.booted_ms ? `, boots in ${words.duration(agent.proven.booted_ms)}` : ""}` : "never"],
-      ["Last copied", agent.copied === undefined ? null : agent.copied ? words.ago(agent.copied.time ?? agent.copied.checkpoint) : "no copy"],
-      ["Locked until", agent.copied?.locked_until ? words.when(agent.copied.locked_until) : null],
+      ["Last copied", agent.copy === undefined ? null : agent.copy?.checkpoint ? `${words.ago(agent.copy.checkpoint, this.now())}${agent.copy.late ? ", late" : ""}` : "no copy", agent.copy?.failure || agent.copy?.place],
+      ["Locked until", agent.copy === undefined ? null : agent.copy?.locked ? words.day(agent.copy.locked_until) : "not locked", agent.copy?.not_locked],
       ["Disks", `${words.count(agent.volumes, "disk")}, ${words.size(agent.volume_bytes)}`],
       ["Quota", agent.quota],
-      ["Certificate ends", agent.certificate_ends && words.when(agent.certificate_ends).replace(/, [\d:]+$/, "")],
+      ["Certificate ends", agent.certificate_ends && words.day(agent.certificate_ends)],
       ["Mounted", agent.mounts?.length ? agent.mounts.map((mount) => mount.path).join(", ") : null],
       ["Being restored", agent.restores?.length ? agent.restores.map((restore) => `by ${restore.peer}`).join(", ") : null],
     ], { class: "figures" }));

@@ -93,6 +93,7 @@ export class CheckpointPage {
     replace(this.body,
       el("p", { class: "lead" }, state(quality.looks, quality.phrase), ` ${quality.text} `, markWords(info)),
       info.damaged && message("bad", "A part of its disks could not be read: it is missing from this checkpoint."),
+      info.suspicious && message("rest", `Suspicious: ${info.suspicious.reason}. This is a signal, no verdict.`),
       info.missing.length > 0 && message("bad", `It lacks ${info.missing.join(", ")}: a restore wants --incomplete, or a checkpoint that has all disks.`),
       this.waysBack(), this.whatItIs(), this.disks(), this.test());
   }
@@ -178,7 +179,7 @@ export class CheckpointPage {
       ["Kind", info.kind],
       ["Depends on", info.parent ? el("a", { href: checkpointHref(this.agent, info.parent) }, words.when(info.parent)) : "nothing: it is a base"],
       ["Chain", `${words.count(info.chain_length, "checkpoint")} are read for a restore`.replace("1 checkpoint are", "1 checkpoint is")],
-      ["Pinned", info.pinned ? "yes: no rule of retention removes it" : "no"],
+      ["Pinned", info.pinned ? `yes${info.pin_reason ? `, ${info.pin_reason}` : ""}: no rule of retention removes it` : "no"],
       ["Tested", tested(info.tested)],
       ["Note", info.note],
     ]), !info.pinned && el("div", { class: "actions" }, pin, commandLine(words.command("pin", this.options({ key: null }))), said));

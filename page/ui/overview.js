@@ -27,7 +27,7 @@ function pass(agent) {
 // Why, and what to do; of a protected agent what is remarkable, or what it is doing.
 function explain(agent) {
   const running = pass(agent);
-  const parts = [agent.why, running && `${agent.state}: ${running.text}`].filter(Boolean);
+  const parts = [agent.why, agent.suspicious && `suspicious: ${agent.suspicious.reason}`, running && `${agent.state.toLowerCase()}: ${running.text}`].filter(Boolean);
   if (!parts.length && agent.rescan_place > 0) parts.push(`a rescan waits, ${agent.rescan_place - 1} before it`);
   return parts.join(" · ");
 }
@@ -47,18 +47,19 @@ function proven(agent) {
   return `${words.ago(agent.proven.time)}`;
 }
 
-// "2026-12-30, COMPLIANCE" or the reason why it is not locked; null if this server tells nothing of copies.
-function copied(agent) {
-  const copy = agent.copied;
+// null: this dispatcher copies nothing, and tells nothing of copies.
+function copied(agent, now) {
+  const { copy } = agent;
   if (copy === undefined) return null;
-  if (!copy) return el("span", { class: "weak" }, "no copy");
-  return words.ago(copy.time ?? copy.checkpoint);
+  if (!copy?.checkpoint) return el("span", { class: copy?.late ? "bad" : "weak", title: copy?.failure }, "no copy");
+  return el("span", { class: copy.late && "bad", title: copy.failure || copy.place }, `${words.seconds(ageNow({ ...agent, age: copy.age }, now))} ago${copy.late ? ", late" : ""}`);
 }
 
 function locked(agent) {
-  const until = agent.copied?.locked_until ?? agent.locked_until;
-  if (agent.copied === undefined && agent.locked_until === undefined) return null;
-  return until ? words.when(until).replace(/, [\d:]+$/, "") : el("span", { class: "weak" }, "not locked");
+  const { copy } = agent;
+  if (copy === undefined) return null;
+  if (!copy?.locked) return el("span", { class: copy?.lock_wanted ? "bad" : "weak", title: copy?.not_locked }, "not locked");
+  return el("span", { title: copy.lock_can_be_lifted && "Some may lift this lock" }, `${words.day(copy.locked_until)}${copy.lock_can_be_lifted ? "*" : ""}`);
 }
 
 const COLUMNS = [
@@ -181,7 +182,7 @@ export class Overview {
   }
 
   columns() {
-    return COLUMNS.filter((column) => !column.optional || this.agents.some((agent) => column.cell(agent) !== null));
+    return COLUMNS.filter((column) => !column.optional || this.agents.some((agent) => agent.copy !== undefined));
   }
 
   list() {

@@ -14,7 +14,7 @@ export const MARKS = [
   { name: "pinned", has: (row) => row.pinned, sign: "pin", looks: "accent" },
   { name: "tested", has: (row) => row.tested?.passed === true, sign: "tick", looks: "well" },
   { name: "test failed", has: (row) => row.tested?.passed === false, sign: "cross", looks: "bad" },
-  { name: "locked", has: (row) => Boolean(row.locked_until ?? row.copied?.locked_until), sign: "lock", looks: "accent" },
+  { name: "locked", has: (row) => Boolean(row.locked || row.locked_until), sign: "lock", looks: "accent" },
   { name: "damaged", has: (row) => row.damaged, sign: "diamond", looks: "bad" },
   { name: "lacks a disk", has: (row) => row.missing?.length > 0, sign: "ring", looks: "bad" },
   { name: "suspicious", has: (row) => Boolean(row.suspicious), sign: "question", looks: "wait" },
@@ -68,7 +68,7 @@ function columnsOf(rows) {
     columns.freeze[i] = row.freeze_ms ?? 0;
     const order = CONSISTENCY_ORDER.indexOf(row.consistency);
     columns.consistency[i] = order < 0 ? 2 : order;
-    columns.marks[i] = MARKS.reduce((bits, mark, bit) => mark.has(row) ? bits | 1 << bit : bits, 0);
+    for (let bit = 0; bit < MARKS.length; bit++) if (MARKS[bit].has(row)) columns.marks[i] |= 1 << bit;
   });
   return columns;
 }
@@ -391,22 +391,24 @@ export class Timeline {
     const height = 64, context = prepare(canvas, height), values = this.columns[column], { times } = this.columns;
     const first = firstAtLeast(times, this.span.from), last = firstAtLeast(times, this.span.until + 1);
     const scale = logarithmic ? (value) => Math.log2(1 + value) : (value) => value;
+    const room = canvas.clientWidth / this.unit, perMs = room / this.span.length;
     let most = 0, sum = 0;
+    const highest = new Float64Array(Math.ceil(room / 2) + 1).fill(-1); // of each two pixels
     for (let i = first; i < last; i++) {
-      most = Math.max(most, values[i]);
+      const pixel = (times[i] - this.span.from) * perMs >> 1;
+      if (values[i] > highest[pixel]) highest[pixel] = values[i];
+      if (values[i] > most) most = values[i];
       sum += values[i];
     }
-    const room = canvas.clientWidth / this.unit, x = (at) => (at - this.span.from) / this.span.length * room;
+    const width = Math.min(3, Math.max(1, room / (last - first) * 0.6));
     context.fillStyle = this.paints.line;
     context.fillRect(0, height - 1, room, 1);
     context.fillStyle = this.paints.accent;
-    for (let i = first, before = -1, high = 0; i < last; i++) {
-      const pixel = Math.floor(x(times[i]) / 2) * 2;
-      high = pixel === before ? Math.max(high, values[i]) : values[i];
-      before = pixel;
-      const bar = most > 0 ? scale(high) / scale(most) * (height - 4) : 0;
-      context.fillRect(pixel, height - 1 - Math.max(bar, 1), Math.min(3, Math.max(1, room / (last - first) * 0.6)), Math.max(bar, 1));
-    }
+    highest.forEach((value, pixel) => {
+      if (value < 0) return;
+      const bar = Math.max(1, most > 0 ? scale(value) / scale(most) * (height - 4) : 0);
+      context.fillRect(pixel * 2, height - 1 - bar, width, bar);
+    });
     canvas.setAttribute("aria-label", last > first ? `${canvas.dataset.name}: at most ${write(most)}, ${write(sum / (last - first))} on average` : `${canvas.dataset.name}: none in this span`);
     canvas.nextElementSibling.textContent = last > first ? `at most ${write(most)}, ${write(sum / (last - first))} on average` : "none in this span";
   }

@@ -50,6 +50,13 @@ export function when(text) {
   return Number.isNaN(at) ? String(text ?? "–") : whole.format(at);
 }
 
+const date = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+
+export function day(text) {
+  const at = instant(text);
+  return Number.isNaN(at) ? String(text ?? "–") : date.format(at);
+}
+
 export function ago(text, now = Date.now()) {
   const at = typeof text === "number" ? text : instant(text);
   if (Number.isNaN(at)) return "–";

@@ -12,6 +12,7 @@ import json
 import pathlib
 import queue
 import random
+import sys
 import threading
 import time
 import urllib.parse
@@ -24,21 +25,21 @@ GIB, MIB = 1 << 30, 1 << 20
 
 # Per protection: why, reason, way out, state of the connection.
 STATES = {
-    "protected": ("", "", "", "live"),
-    "archived": ("archived since 2026-03-01 10:00:00", "archived", "`blxrep dispatcher archive --undo` lets it go on", "offline"),
-    "first-sync": ("nothing is stored yet", "first-sync", "", "full-sync"),
-    "paused": ("paused since 2026-11-29 18:00:00", "paused", "`blxrep dispatcher resume` ends the pause", "live"),
-    "revoked": ("its certificate is revoked", "revoked", "`blxrep dispatcher enroll` lets it in again", "offline"),
+    "protected": ("", "", "", "LIVE"),
+    "archived": ("archived since 2026-03-01 10:00:00", "archived", "`blxrep dispatcher archive --undo` lets it go on", "OFFLINE"),
+    "first-sync": ("nothing is stored yet", "first-sync", "", "FULL SYNC"),
+    "paused": ("paused since 2026-11-29 18:00:00", "paused", "`blxrep dispatcher resume` ends the pause", "LIVE"),
+    "revoked": ("its certificate is revoked", "revoked", "`blxrep dispatcher enroll` lets it in again", "OFFLINE"),
     "never-joined": ("it was enrolled, and has never connected", "never-joined",
-                     "run there the line that `blxrep dispatcher enroll --token` prints, and start blxrep-agent", "offline"),
+                     "run there the line that `blxrep dispatcher enroll --token` prints, and start blxrep-agent", "OFFLINE"),
     "damaged": ("1.5 MiB of its disks could not be read for the last checkpoint", "unreadable",
-                "replace the disk while it can still be read", "live"),
+                "replace the disk while it can still be read", "LIVE"),
     "inconsistent": ("the filesystems could not be frozen, and the disk was written meanwhile", "inconsistent",
-                     "let the filesystems be frozen: see \"How consistent\" in blxrep-agent(8)", "live"),
+                     "let the filesystems be frozen: see \"How consistent\" in blxrep-agent(8)", "LIVE"),
     "late": ("one is due every 15 m 0 s: the disk '/dev/vdb' answers slowly", "late", "look at the agent's log: journalctl -u blxrep-agent",
-             "live"),
-    "not-stored": ("its quota is used up: 50.0 GiB of 50.0 GiB", "quota", "raise `quota` in its policy, or remove checkpoints", "live"),
-    "lost": ("not connected for 3 h 12 m", "not-connected", "look there: systemctl status blxrep-agent", "offline"),
+             "LIVE"),
+    "not-stored": ("its quota is used up: 50.0 GiB of 50.0 GiB", "quota", "raise `quota` in its policy, or remove checkpoints", "LIVE"),
+    "lost": ("not connected for 3 h 12 m", "not-connected", "look there: systemctl status blxrep-agent", "OFFLINE"),
 }
 
 
@@ -68,7 +69,7 @@ def agent(name, protection="protected", seed=0, now=None):
     now, dice = now or datetime.datetime.now().timestamp(), random.Random(f"{name} {seed}")
     why, reason, way_out, state = STATES[protection]
     has = protection not in ("first-sync", "never-joined")
-    live = state != "offline"
+    live = state != "OFFLINE"
     age = None if not has else {"late": 5400, "lost": 11520, "archived": 86400 * 270}.get(protection, dice.randrange(20, 880))
     last = now - (age or 0)
     syncing = protection == "first-sync"
@@ -97,6 +98,14 @@ def agent(name, protection="protected", seed=0, now=None):
         "mounts": [], "proven": tested(now - dice.randrange(3600, 86400 * 9)) if has and dice.random() < 0.8 else None,
         "restores": [], "handover": None,
     }
+
+
+def copy_of(now, dice):
+    """What `status --json` says of an agent's copies, if the dispatcher makes some."""
+    locked = dice.random() < 0.9
+    return {"place": "https://s3.example.org/copies", "checkpoint": stamp(now - 4000), "age": 4000, "copied": rfc3339(now - 3800), "tried": rfc3339(now - 300),
+            "late": dice.random() < 0.1, "waiting": 0, "locked": locked, "locked_until": rfc3339(now + 86400 * 30) if locked else None, "lock_wanted": True,
+            "lock_can_be_lifted": dice.random() < 0.1, "not_locked": "" if locked else "the bucket has no object lock", "failure": "", "strange": 0}
 
 
 def fleet(count, now=None):
@@ -158,6 +167,14 @@ def info(row, name):
             **{key: row[key] for key in ("freeze_ms", "pinned", "tested", "note", "missing")}, "volumes": volumes}
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a browser that went to another page
+            super().handle_error(request, client_address)
+
+
 class Answers:
     """Serves `fleet` and one `history` for each of its agents, on a port of its own until close()."""
 
@@ -167,8 +184,7 @@ class Answers:
         self.log = [{"time": rfc3339(time.time() - 3600 * (27 - i)), "event": event, "agent": "web1", "program": "blxrep-dispatcher", "uid": "0", "text": text}
                     for i, (event, text) in enumerate([("agent-connected", "from 10.0.0.7"), ("checkpoint-pinned", "by hand"),
                                                        ("test-failed", "it did not boot: no answer within 5 m")] * 9)]
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", 0), self._handler())
         self.closing = threading.Event()
         self.address = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

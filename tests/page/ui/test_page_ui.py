@@ -8,6 +8,7 @@ once; the first test compares their form with what the programs print. Pictures 
 import json
 import os
 import pathlib
+import random
 import shlex
 import subprocess
 import sys
@@ -148,6 +149,23 @@ class Page(unittest.TestCase):
             self.assertEqual("damaged" in consistency, bool(agent["damaged"]))
             self.assertEqual(size, f"{agent['volume_bytes'] / (1 << 30):.1f} GiB" if 0 < agent["volume_bytes"] < 1 << 40 else size)
         self.assertEqual(self.browser.problems(), [])
+
+    def test_copies_and_suspicion_are_shown_if_the_dispatcher_tells_of_them(self):
+        now, dice = time.time(), random.Random(1)
+        fleet = [{**answers.agent(f"web{i}"), "copy": answers.copy_of(now, dice)} for i in range(12)]
+        fleet[2]["copy"].update(locked=False, locked_until=None, not_locked="the bucket has no object lock")
+        fleet[3]["copy"] = None
+        fleet[4]["suspicious"] = {"reason": "4.0 GiB became incompressible"}
+        served = self.serve(fleet)
+        self.browser.look(1500, 900)
+        self.overview(served)
+        heads = self.browser.run("return [...document.querySelectorAll('.agents .heads > div')].map((head) => head.textContent)")
+        self.assertEqual(heads[6:8], ["Last copied", "Locked until"])
+        rows = self.browser.run("return [...document.querySelectorAll('.agents .rows .row')].map((row) => [...row.children].map((cell) => cell.innerText))")
+        self.assertTrue(rows[0][6].startswith("1 h "), rows[0])
+        self.assertRegex(rows[0][7], r"^\d+ \w+ 20\d\d")
+        self.assertEqual((rows[2][7], rows[3][6]), ("not locked", "no copy"))
+        self.assertIn("suspicious: 4.0 GiB became incompressible", rows[4][1])
 
     def test_a_thousand_agents_are_as_many_rows_as_fit(self):
         served = self.serve(answers.fleet(1000))
