@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,7 @@ struct page_question {
     const char *words[PAGE_ASK_MOST_WORDS]; /* NULL ends them, if there are fewer */
     uint64_t fresh_ms;                      /* an answer this old will do; 0: only a new one */
     uint64_t timeout_ms;                    /* 0: PAGE_ASK_TIMEOUT_MS */
+    bool may_find;                          /* what it prints is an answer also if it ends with 1 */
 };
 
 /* -EIO if the command failed: the message is its own. -ETIMEDOUT, -EFBIG, -ENOMEM. Give the answer

@@ -84,6 +84,15 @@ static int ask_log(const struct page_request *request, struct question *question
     return add_agent(request, "agent", question, err);
 }
 
+static int ask_check(const struct page_request *request, struct question *question,
+                     struct blx_error *err)
+{
+    (void)request;
+    (void)err;
+    question->asked = (struct page_question){.words = {"check", "--json"}, .may_find = true};
+    return 0;
+}
+
 typedef int ask_it(const struct page_request *request, struct question *question,
                    struct blx_error *err);
 
@@ -176,6 +185,11 @@ static enum MHD_Result serve_info(const struct page_request *request)
 static enum MHD_Result serve_log(const struct page_request *request)
 {
     return serve_answer(request, ask_log);
+}
+
+static enum MHD_Result serve_check(const struct page_request *request)
+{
+    return serve_answer(request, ask_check);
 }
 
 static enum MHD_Result serve_events(const struct page_request *request)
@@ -281,6 +295,7 @@ static const struct {
     {"/api/show", PAGE_NEEDS_SESSION, serve_show},
     {"/api/info", PAGE_NEEDS_SESSION, serve_info},
     {"/api/log", PAGE_NEEDS_SESSION, serve_log},
+    {"/api/check", PAGE_NEEDS_SESSION, serve_check},
     {"/files", PAGE_NEEDS_SESSION, serve_files},
     {"/api/files", PAGE_NEEDS_SESSION, serve_files_json},
     {"/download", PAGE_NEEDS_SESSION, page_download_serve},

@@ -148,8 +148,8 @@ export class AgentPage {
     replace(this.actions, isOperator && el("button", { type: "button", onclick: async () => {
       said.textContent = "Asking for a checkpoint …";
       try {
-        await act("/api/checkpoint", { agent: this.id });
-        said.textContent = "A checkpoint was asked for.";
+        const { done } = await act("/api/checkpoint", { agent: this.id });
+        said.textContent = done ? "It is taken." : "It takes longer: it appears here when it is done.";
       } catch (error) {
         said.textContent = `No checkpoint: ${error.message}`;
       }

@@ -27,14 +27,14 @@ class Browser {
     return { agent: this.agent, checkpoint: this.checkpoint, path };
   }
 
-  download(path) {
-    return `/files?${new URLSearchParams({ ...this.words(path), download: "1" })}`;
+  download(path, isFile) {
+    return `/download?${new URLSearchParams({ ...this.words(path), ...(!isFile && { as: "tar" }) })}`;
   }
 
   async open(path) {
     replace(this.list, el("p", { class: "weak" }, "Reading the filesystem …"));
     try {
-      const entries = await get("/files", this.words(path));
+      const entries = await get("/api/files", this.words(path));
       this.path = path;
       this.where.value = path;
       const above = path.replace(/\/+[^/]*\/*$/, "") || "/";
@@ -44,7 +44,7 @@ class Browser {
           const name = entry.path.split("/").pop();
           return el("li", null, entry.type === "folder" || entry.type === "directory" ? this.folder(entry.path, `${name}/`) : el("span", null, name),
             el("span", { class: "weak number" }, entry.type === "file" ? words.size(entry.size) : entry.type),
-            el("a", { href: this.download(entry.path), download: "" }, entry.type === "file" ? "Download" : "Download as tar"));
+            el("a", { href: this.download(entry.path, entry.type === "file"), download: "" }, entry.type === "file" ? "Download" : "Download as tar"));
         })), entries.length === 0 && el("p", { class: "weak" }, "This folder is empty."));
     } catch (error) {
       replace(this.list, message("bad", error.message));
@@ -140,7 +140,7 @@ export class CheckpointPage {
       replace(said, el("p", { class: "weak" }, "Making a token …"));
       try {
         const token = await act("/api/token", { agent: this.agent, checkpoint: this.info.checkpoint });
-        const lines = String(token.output ?? token.text ?? token.lines ?? "").split("\n").filter((line) => line.trim());
+        const lines = String(token.output).split("\n").filter((line) => line.trim());
         replace(said, lines.map((line) => /^\s*(echo|blxrep)\b/.test(line) ? commandLine(line.trim()) : el("p", null, line)));
       } catch (error) {
         replace(said, message("bad", error.message));

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The overview: is everything protected? One sentence, then all agents, the worst on top.
-import * as words from "./words.js";
-import { ageNow } from "./source.js";
 import { el, facts, LongList, replace, state } from "./parts.js";
+import { ageNow, get } from "./source.js";
+import * as words from "./words.js";
+
+const CHECK_MS = 300e3;
 
 const ORDERS = {
   worst: { name: "Worst first", compare: null }, // as the server sends them
@@ -95,6 +97,9 @@ export class Overview {
     this.strip = el("div", { class: "strip", "aria-hidden": "true" });
     this.chips = el("div", { class: "chips", role: "group", "aria-label": "Filter by state" });
     this.figures = el("div");
+    this.room = el("div", { class: "room" });
+    this.check();
+    this.checking = setInterval(() => this.check(), CHECK_MS);
     this.search = el("input", { type: "search", placeholder: "Search agents", "aria-label": "Search agents", value: this.text,
       autocomplete: "off", spellcheck: "false", oninput: () => { this.text = this.search.value; this.list(); } });
     this.select = el("select", { "aria-label": "Order", onchange: () => { this.order = this.select.value; this.list(); } },
@@ -104,12 +109,13 @@ export class Overview {
     this.heads = el("div", { role: "row", class: "row heads" });
     this.table = el("div", { role: "table", class: "agents", "aria-label": "Agents" }, el("div", { role: "rowgroup" }, this.heads), this.body);
     this.rows = new LongList(this.body, () => this.rowHeight(), (agent) => this.row(agent));
-    replace(root, el("header", { class: "answer" }, this.head, this.lead, this.strip), this.figures,
+    replace(root, el("header", { class: "answer" }, this.head, this.lead, this.strip), this.figures, this.room,
       this.chips, el("div", { class: "finding" }, this.search, this.select, this.found), this.table);
   }
 
   close() {
     this.rows.close();
+    clearInterval(this.checking);
   }
 
   title() {
@@ -159,16 +165,27 @@ export class Overview {
 
   showFigures(asked) {
     const sum = (key) => asked.reduce((total, agent) => total + (agent[key] ?? 0), 0);
-    const { room } = this.session() ?? {};
     replace(this.figures, facts([
       ["Waiting to be sent", words.size(sum("dirty_bytes"))],
       ["Arriving", `${words.size(sum("rate_bytes_per_s"))}/s`],
       ["Protected disks", words.size(sum("volume_bytes"))],
       ["Never proven", asked.length ? `${asked.filter((agent) => !agent.proven).length} of ${asked.length}` : null],
-      ["Free room", room && words.size(room.free_bytes), room && `of ${words.size(room.bytes)}`],
-      ["Full in", room?.stored_per_day_bytes ? `${Math.floor(room.free_bytes / room.stored_per_day_bytes)} days` : null,
-        "if each day stores what the last one stored, and nothing is pruned"],
     ], { class: "figures" }));
+  }
+
+  // The dispatcher's own check: the free room and for how long it is enough, and whatever it warns of.
+  async check() {
+    try {
+      const { checks } = await get("/api/check");
+      const room = checks.find((check) => check.check === "room");
+      const wrong = checks.filter((check) => check.result === "warn" || check.result === "fail");
+      replace(this.room, room && el("p", null, el("b", null, "Free room: "), room.text),
+        wrong.length > 0 && el("details", null, el("summary", null, state(wrong.some((check) => check.result === "fail") ? "bad" : "wait",
+          `The dispatcher's own check found ${words.count(wrong.length, "thing")} to look at`)),
+        el("ul", null, wrong.map((check) => el("li", null, [check.object, check.text, check.way_out].filter(Boolean).join(": "))))));
+    } catch (error) {
+      replace(this.room, el("p", { class: "weak" }, `The dispatcher's own check cannot be run: ${error.message}`));
+    }
   }
 
   chip(name, word, number, looks) {

@@ -30,17 +30,15 @@ export async function whoami() {
   return session;
 }
 
-// An action, for operators. The server refuses everybody else, whatever this page shows.
+// An action, for operators: {command, done, output}. The server refuses everybody else, whatever this page shows.
 export async function act(path, words) {
   const { csrf } = await whoami();
-  const answer = await fetch(path, {
+  const answer = await fetch(`${path}?${new URLSearchParams(words)}`, {
     method: "POST",
-    headers: { "Content-Type": "application/x-www-form-urlencoded", "X-CSRF-Token": csrf ?? "", Accept: "application/json" },
-    body: new URLSearchParams(words),
+    headers: { "X-CSRF-Token": csrf ?? "", Accept: "application/json" },
   });
   if (!answer.ok) await fail(answer);
-  const text = await answer.text();
-  return text.trim() ? JSON.parse(text) : {};
+  return answer.json();
 }
 
 // The order of `status`: the worst first, then whoever has a remark, then the oldest checkpoint.

@@ -213,6 +213,16 @@ class Answers:
             return info(next(row for row in self.rows if row["checkpoint"] == query["checkpoint"]), query["agent"])
         if path == "/api/log":
             return self.log
+        if path == "/api/files":
+            folders = {"/": [("etc", "folder"), ("vmlinuz", "link")], "/etc": [("fstab", "file"), ("nginx", "folder")]}
+            return [{"path": f"{query['path'].rstrip('/')}/{name}", "type": kind, "mode": "0644", "uid": 0, "gid": 0, "size": 532, "mtime": rfc3339(time.time()),
+                     "device": "/dev/vda1", "filesystem": "ext4"} for name, kind in folders.get(query["path"], [])]
+        if path == "/api/check":
+            return {"version": 1, "mode": "dispatcher", "result": "warn", "checks": [
+                {"check": "room", "result": "ok", "object": "/var/lib/blxrep", "way_out": None,
+                 "text": "1.2 TiB of 4.0 TiB free; the last day's checkpoints stored 31.0 GiB, so that is room for 39 days without a prune"},
+                {"check": "certificates", "result": "warn", "object": "ca.pem", "text": "ends in 80 days",
+                 "way_out": "make its successor with `blxrep dispatcher renew-ca`"}]}
         if path == "/api/session":
             return {"role": self.role, "csrf": "0123", "data_dir": "/var/lib/blxrep"}
         return None
@@ -241,9 +251,9 @@ class Answers:
                     self.send(b"not here", "text/plain", 404)
 
             def do_POST(self):
-                words = dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
-                answers.acts.append((self.path, words, self.headers["X-CSRF-Token"]))
-                self.send(json.dumps({"output": "It is valid for a day.\n\n  echo blxrep1abc | blxrep agent restore --token-file=-\n"}).encode(), "application/json")
+                address = urllib.parse.urlsplit(self.path)
+                answers.acts.append((address.path, dict(urllib.parse.parse_qsl(address.query)), self.headers["X-CSRF-Token"]))
+                self.send(json.dumps({"command": "blxrep", "done": True, "output": "It is valid for a day.\n\n  echo blxrep1abc | blxrep agent restore --token-file=-\n"}).encode(), "application/json")
 
             def send(self, body, kind, status=200):
                 body = gzip.compress(body, 6, mtime=0)

@@ -5,58 +5,22 @@ The whole page: a store with every consistency and mark, a dispatcher, blxrep-pa
 shows is compared with what the commands print; so is the page without JavaScript.
 """
 
+import json
 import os
 import pathlib
-import re
-import signal
-import subprocess
 import sys
-import unittest
-from urllib.parse import quote
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "e2e")]
 
 from case import Case, main  # noqa: E402
 from browser import Browser  # noqa: E402
-from programs import bin_folder, environment, free_port  # noqa: E402
-from registry import REGISTRY, run, wait_until  # noqa: E402
+from programs import Page, bin_folder  # noqa: E402
+from registry import REGISTRY, run  # noqa: E402
 
 PICTURES = pathlib.Path(os.environ.get("BLXREP_PAGE_PICTURES", "/tmp")).resolve()
 HOSTILE = "<img src=x onerror=document.title='gone'>\"'<script>document.title='gone'</script>"
 DEVICE = "/dev/<b>vda</b>"
-
-
-class PageServer:
-    """blxrep-page on a port of its own."""
-
-    def __init__(self, folder, data_dir):
-        self.data_dir, self.address = data_dir, f"127.0.0.1:{free_port()}"
-        self.path = os.path.join(folder, "page.log")
-        REGISTRY.add(self)
-        with open(self.path, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen([os.path.join(bin_folder(), "blxrep-page"), f"--data-dir={data_dir}", f"--page-listen={self.address}"],
-                                            stdout=log, stderr=log, env=environment())
-        wait_until("blxrep-page listens", lambda: "the page is at" in self.log() or self.process.poll() is not None)
-
-    def __str__(self):
-        return "page"
-
-    def log(self):
-        return pathlib.Path(self.path).read_text(encoding="utf-8", errors="replace")
-
-    def invite(self, *words):
-        said = run(os.path.join(bin_folder(), "blxrep"), "dispatcher", "page", f"--data-dir={self.data_dir}", f"--page-listen={self.address}", *words)
-        return re.search(r"http://\S+", said.stdout)[0]
-
-    def halt(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-
-    def close(self):
-        self.halt()
-        if self.process.wait(30) != 0:
-            raise AssertionError(f"blxrep-page ended with {self.process.returncode}\n{self.log()}")
 
 
 class Store(Case):
@@ -73,16 +37,19 @@ class Store(Case):
         self.cli.run("dispatcher", "pause", *self.words("db1"))
         self.cli.run("dispatcher", "archive", *self.words("old1"))
         self.cli.run("dispatcher", "revoke", *self.words("gone1"), "--force")
-        self.page = PageServer(self.folder, self.data_dir)
+        self.page = Page(REGISTRY, self.folder, self.data_dir).start()
         self.browser = Browser()
         self.addCleanup(self.browser.close)
 
+    def address(self, path):
+        return f"http://{self.page.address}{path}"
+
     def come_in(self, *words):
-        self.browser.go(self.page.invite(*words))
+        self.browser.go(self.address(self.page.invite(*words)))
         self.browser.wait("return location.pathname === '/' && document.querySelector('main')")
 
     def open(self, path, ready):
-        self.browser.go(f"http://{self.page.address}{path}")
+        self.browser.go(self.address(path))
         return self.browser.wait(ready)
 
     def cells(self, selector):
@@ -104,6 +71,11 @@ class Store(Case):
             self.assertIn(agent["why"].split(" for ")[0], name)
         asked = [agent for agent in status if agent["protection"] != "archived"]
         self.assertEqual(self.browser.text("h1"), f"{sum(not agent['protected'] for agent in asked)} of {len(asked)} agents are not protected")
+        room = next(check for check in json.loads(self.cli.run("dispatcher", "check", f"--data-dir={self.data_dir}", "--json", check=False).stdout)["checks"]
+                    if check["check"] == "room")
+        self.browser.wait("return document.querySelector('.room p')")
+        stored = room["text"].split("; ")[1].split(",")[0]  # what is free changes meanwhile
+        self.assertIn(stored, self.browser.text(".room"))
         self.browser.picture(PICTURES / "store-overview.png")
 
         self.open("/agent?id=web1", "return document.querySelector('.legend li') && document.querySelector('.log li')")
@@ -147,20 +119,20 @@ class Store(Case):
         plain = Browser(360, 780, scripts=False)
         self.addCleanup(plain.close)
         self.browser = plain
-        plain.go(self.page.invite())
+        plain.go(self.address(self.page.invite()))
         plain.wait_path("/")
         text = plain.plain_text()
         for agent in self.cli.status(self.data_dir):
             self.assertIn(agent["id"], text)
             self.assertIn(agent["protection"], text)
         plain.picture(PICTURES / "plain-overview.png")
-        plain.go(f"http://{self.page.address}/agent?id=web1")
+        plain.go(self.address("/agent?id=web1"))
         text = plain.plain_text()
         for row in self.show("web1"):
             self.assertIn(row["checkpoint"], text)
         self.assertIn(HOSTILE, text)
         failed = next(row for row in self.show("web1") if row["tested"] and not row["tested"]["passed"])
-        plain.go(f"http://{self.page.address}/checkpoint?agent=web1&checkpoint={quote(failed['checkpoint'])}")
+        plain.go(self.address(f"/checkpoint?agent=web1&checkpoint={failed['checkpoint']}"))
         text = plain.plain_text()
         self.assertIn(f"boot --agent=web1 --checkpoint={failed['checkpoint']}", text)
         self.assertIn(failed["tested"]["reason"], text)

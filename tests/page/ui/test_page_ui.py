@@ -129,6 +129,9 @@ class Page(unittest.TestCase):
         asked = [agent for agent in fleet if agent["protection"] != "archived"]
         bad = [agent for agent in asked if not agent["protected"]]
         self.assertEqual(self.browser.text("h1"), f"{len(bad)} of {len(asked)} agents are not protected")
+        room = self.browser.wait("return document.querySelector('.room')?.textContent")
+        self.assertIn("room for 39 days without a prune", room)
+        self.assertIn("ca.pem: ends in 80 days", room)
         states = {agent["protection"] for agent in fleet}
         self.assertEqual(states, set(answers.STATES), "every state is shown")
         chips = self.browser.run("return [...document.querySelectorAll('.chip')].map((chip) => [chip.dataset.state, chip.querySelector('b').textContent])")
@@ -288,6 +291,17 @@ class Page(unittest.TestCase):
         text = self.browser.text("main")
         for said in ["filesystem consistent", row["checkpoint"], row["tested"]["verdict"], row["tested"]["seen"], "web1 login:", "40.0 GiB"]:
             self.assertIn(said.lower(), text.lower())
+
+    def test_one_file_is_found_by_looking_into_the_checkpoint(self):
+        served = self.serve(answers.fleet(10), answers.history(50))
+        stamp = served.rows[-1]["checkpoint"]
+        self.checkpoint(served, "web1", stamp)
+        self.browser.run("[...document.querySelectorAll('button')].find((button) => button.textContent === 'Look into it').click()")
+        self.browser.wait("return [...document.querySelectorAll('.entries button')].find((button) => button.textContent === 'etc/')")
+        self.browser.run("[...document.querySelectorAll('.entries button')].find((button) => button.textContent === 'etc/').click()")
+        links = self.browser.wait("const all = [...document.querySelectorAll('.entries a')].map((link) => link.getAttribute('href')); return all.some((href) => href.includes('fstab')) && all")
+        common = f"/download?agent=web1&checkpoint={stamp}&path=%2Fetc%2F"
+        self.assertEqual(links, [f"{common}fstab", f"{common}nginx&as=tar"])
 
     def test_actions_are_for_operators(self):
         served = self.serve(answers.fleet(10), answers.history(50))
