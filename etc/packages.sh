@@ -20,8 +20,9 @@ tests)
     packages+=(git clang-format-14 clang-tidy-14 shellcheck)
     # What the scripts for on-event need.
     packages+=(curl)
-    # The page is looked at by a browser without a window, driven by the WebDriver protocol.
-    packages+=(chromium-headless-shell chromium-driver)
+    # The page is looked at by a browser without a window, driven by the WebDriver protocol. Ubuntu has them as snaps only:
+    # there put a chromium or google-chrome and its chromedriver on the path.
+    grep -qs '^ID=ubuntu' /etc/os-release || packages+=(chromium-headless-shell chromium-driver)
     # To make packages, check them and the units, and install them in a scratch root.
     packages+=(dpkg-dev file rpm lintian systemd man-db)
     # To boot a guest from the machine's own files.

@@ -4,6 +4,7 @@
 
     etc/record-session.py                BUILD_DIR=DIR etc/record-session.py builds elsewhere than in build-quickstart
     etc/record-session.py status         only docs/status.svg, with the programs that are there
+    etc/record-session.py page           only docs/page/*.png, likewise; needs the packages of the tests
 
 It writes docs/session.cast (asciicast v2, for asciinema) and docs/session.svg from etc/quickstart.sh, which builds the programs, and
 docs/status.svg from `blxrep dispatcher status --watch` with one dispatcher and six agents on loop devices.
@@ -286,15 +287,72 @@ def record_status():
               "A terminal: one line says how many of six agents are protected, a table lists them, the worst first.")
 
 
+def record_page():
+    """A dispatcher, six agents and blxrep-page, seen by a browser. One agent is away for a while, and one is lost."""
+    sys.path.insert(0, str(SOURCE / "tests" / "page" / "ui"))
+    from browser import Browser
+    print("docs/page/*.png: a dispatcher and six agents run for three minutes")
+    pictures = SOURCE / "docs" / "page"
+    pictures.mkdir(exist_ok=True)
+    with contextlib.closing(Fleet()) as fleet:
+        fleet.start_dispatcher("4s")
+        sizes = {"web1": (1024, 40), "web2": (512, 20), "db1": (1024, 60), "files1": (512, 20), "build1": (512, 20)}
+        for name, (mib, content_mib) in sizes.items():
+            fleet.start_agent(name, mib, content_mib)
+        for name in sizes:
+            wait_for(lambda name=name: fleet.has_checkpoint(name))
+        fleet.blxrep("pause", "--agent=files1")
+        fleet.agents["build1"].terminate()
+        fleet.agents["build1"].wait()
+        begun, away = time.monotonic(), False
+        while time.monotonic() - begun < 150:  # an agent counts as lost after a minute
+            fleet.write("web1", 1 + int(time.monotonic()) % 5)
+            if not away and time.monotonic() - begun > 30:
+                fleet.blxrep("pause", "--agent=web1")
+                time.sleep(75)  # longer than a checkpoint may be late, so that it is a gap
+                fleet.blxrep("resume", "--agent=web1")
+                fleet.blxrep("pin", "--agent=web1", "--checkpoint=latest")
+                away = True
+            time.sleep(3)
+        fleet.start_agent("mail1", 3072, 160, "--bandwidth-limit=1M")
+        take_pictures(fleet, Browser, pictures)
+
+
+def take_pictures(fleet, browser_class, pictures):
+    newest = json.loads(fleet.blxrep("show", "--agent=web1", "--json"))[-1]["checkpoint"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        listen = "127.0.0.1:%d" % probe.getsockname()[1]
+    with open(fleet.work / "page.log", "w") as log:
+        fleet.processes.append(subprocess.Popen([BUILD / "bin" / "blxrep-page", f"--data-dir={fleet.data}", f"--page-listen={listen}"], stdout=log, stderr=log))
+    wait_for(lambda: "the page is at" in (fleet.work / "page.log").read_text())
+    with contextlib.closing(browser_class(1280, 800)) as browser:
+        browser.go(re.search(r"http://\S+", fleet.blxrep("page", f"--page-listen={listen}"))[0])
+        for name, path, ready in [
+                ("overview", "/", "return document.querySelector('.agents .rows .row') && document.querySelector('.room p')"),
+                ("agent", "/agent?id=web1", "return document.querySelector('.legend li') && document.querySelector('.actions code')"),
+                ("checkpoint", f"/checkpoint?agent=web1&checkpoint={newest}", "return document.querySelector('.ways') && document.querySelector('.who').textContent")]:
+            browser.go(f"http://{listen}{path}")
+            browser.wait(ready)
+            time.sleep(1)
+            browser.picture(pictures / f"{name}.png")
+            print(f"docs/page/{name}.png: {(pictures / f'{name}.png').stat().st_size >> 10} KiB")
+
+
 def main():
     if os.getuid() != 0:
         sys.exit("record-session.py: needs root: it makes loop devices, mounts filesystems and loads eBPF programs")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the ends of all contexts
     os.environ.pop("NO_COLOR", None)
     os.environ["LC_ALL"] = "C.UTF-8"
+    if sys.argv[1:] == ["page"]:
+        record_page()
+        return
     if sys.argv[1:] != ["status"]:
         record_session()
     record_status()
+    if not sys.argv[1:]:
+        record_page()
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ export class AgentPage {
       !agent.protected && agent.judgement.way_out && el("p", { class: "wayout" }, `What to do: ${agent.judgement.way_out}`));
     const running = agent.total_bytes ? `${Math.round(100 * Math.min(1, agent.done_bytes / agent.total_bytes))} % of ${words.size(agent.total_bytes)}` : null;
     replace(this.facts, facts([
-      ["Last checkpoint", agent.age == null ? "none yet" : `${words.seconds(ageNow(agent, this.now()))} ago`, agent.last_checkpoint],
+      ["Last checkpoint", agent.age == null ? "none yet" : el("a", { href: checkpointHref(this.id, agent.last_checkpoint) }, `${words.seconds(ageNow(agent, this.now()))} ago`), agent.last_checkpoint],
       ["One is due every", agent.sync_freq_ms ? words.duration(agent.sync_freq_ms) : null],
       ["Consistency", agent.consistency && words.consistency(agent.consistency).short + (agent.damaged ? ", damaged" : "")],
       ["Connection", agent.away_ms == null ? "unknown: no dispatcher runs" : agent.state === "OFFLINE" ? `away for ${words.duration(agent.away_ms)}` :
@@ -174,7 +174,11 @@ export class AgentPage {
       SPANS.map(([name, ms]) => el("button", { type: "button", class: "quiet", onclick: () => this.timeline.showLast(ms) }, name)),
       el("button", { type: "button", class: "quiet", "aria-label": "Zoom out", onclick: () => this.timeline.zoom(2) }, "−"),
       el("button", { type: "button", class: "quiet", "aria-label": "Zoom in", onclick: () => this.timeline.zoom(0.5) }, "+"));
-    return section("Checkpoints", this.timelineProblem, el("div", { class: "tools" }, this.spanWords, buttons),
+    const until = el("input", { type: "datetime-local", "aria-label": "Select the newest checkpoint until this time", title: "The newest checkpoint until this time", onchange: () => {
+      const at = new Date(until.value).getTime();
+      if (!Number.isNaN(at)) this.timeline.selectUntil(at);
+    } });
+    return section("Checkpoints", this.timelineProblem, el("div", { class: "tools" }, this.spanWords, el("div", { class: "spans" }, el("label", null, "Newest until ", until), buttons)),
       el("div", { class: "panel" }, this.canvas, this.legend), this.selected,
       el("p", { class: "weak help", id: "timeline-help" }, "Drag to move, pinch or Ctrl and the wheel to zoom. Keys: ← → select, + − zoom, 0 shows all, Enter opens."));
   }

@@ -6,8 +6,11 @@ import * as words from "./words.js";
 
 const CHECK_MS = 300e3;
 
+// What is shown of the dispatcher's check. The page runs it in a sandbox, of which the others would speak.
+const CHECKS = new Set(["room", "certificates", "policies"]);
+
 const ORDERS = {
-  worst: { name: "Worst first", compare: null }, // as the server sends them
+  worst: { name: "Worst first", compare: null }, // as they come from Live
   name: { name: "Name", compare: (a, b) => a.id.localeCompare(b.id, "en", { numeric: true }) },
   age: { name: "Oldest checkpoint", compare: (a, b) => (b.age ?? Infinity) - (a.age ?? Infinity) || 0 },
   backlog: { name: "Most to send", compare: (a, b) => (b.dirty_bytes ?? -1) - (a.dirty_bytes ?? -1) },
@@ -92,7 +95,7 @@ export class Overview {
     this.filter = new URLSearchParams(location.search).get("state") ?? "";
     this.text = new URLSearchParams(location.search).get("q") ?? "";
     this.order = "worst";
-    this.head = el("h1", { tabindex: "-1" });
+    this.head = el("h1", { tabindex: "-1", "aria-live": "polite" });
     this.lead = el("p", { class: "lead" });
     this.strip = el("div", { class: "strip", "aria-hidden": "true" });
     this.chips = el("div", { class: "chips", role: "group", "aria-label": "Filter by state" });
@@ -144,7 +147,7 @@ export class Overview {
     const well = asked.filter((agent) => agent.protected).length;
     const looks = !agents.length ? "rest" : !isRunning || well < asked.length && asked.some((agent) =>
       words.protection(agent.protection).looks === "bad") ? "bad" : well < asked.length ? "wait" : "well";
-    replace(this.head, words.headline(agents));
+    if (this.head.textContent !== words.headline(agents)) this.head.textContent = words.headline(agents);
     this.head.className = looks;
     const oldest = agents.filter((agent) => agent.age != null && agent.protection !== "archived")
       .reduce((worst, agent) => !worst || agent.age > worst.age ? agent : worst, null);
@@ -158,8 +161,10 @@ export class Overview {
       part.style.flexGrow = number;
       return part;
     }));
+    const focused = this.chips.contains(document.activeElement) ? document.activeElement.dataset.state : null;
     replace(this.chips, this.chip("", "All", agents.length, "rest"),
       states.map(([name, number]) => this.chip(name, words.protection(name).cell, number, words.protection(name).looks)));
+    if (focused != null) this.chips.querySelector(`[data-state="${CSS.escape(focused)}"]`)?.focus();
     this.showFigures(asked);
   }
 
@@ -178,10 +183,10 @@ export class Overview {
     try {
       const { checks } = await get("/api/check");
       const room = checks.find((check) => check.check === "room");
-      const wrong = checks.filter((check) => check.result === "warn" || check.result === "fail");
+      const wrong = checks.filter((check) => CHECKS.has(check.check) && ["warn", "fail"].includes(check.result));
       replace(this.room, room && el("p", null, el("b", null, "Free room: "), room.text),
         wrong.length > 0 && el("details", null, el("summary", null, state(wrong.some((check) => check.result === "fail") ? "bad" : "wait",
-          `The dispatcher's own check found ${words.count(wrong.length, "thing")} to look at`)),
+          `${words.count(wrong.length, "thing")} to look at on the dispatcher`)),
         el("ul", null, wrong.map((check) => el("li", null, [check.object, check.text, check.way_out].filter(Boolean).join(": "))))));
     } catch (error) {
       replace(this.room, el("p", { class: "weak" }, `The dispatcher's own check cannot be run: ${error.message}`));
@@ -194,7 +199,6 @@ export class Overview {
       this.filter = chosen ? "" : name;
       this.answer();
       this.list();
-      this.chips.querySelector(`[data-state="${CSS.escape(this.filter)}"]`)?.focus();
     }, "data-state": name }, name === "" ? word : state(looks, word), el("b", null, String(number)));
   }
 

@@ -79,6 +79,8 @@ function start() {
   if (!viewOfKnown()) return;
   document.querySelector("body > header")?.remove();
   document.body.prepend(el("header", { class: "top" }, el("a", { href: "/", class: "brand" }, "blxrep"), el("span", { class: "push" }), who, link), banner);
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  document.body.append(el("footer", null, `Times are those of this browser${zone ? `, ${zone}` : ""}.`));
   document.addEventListener("click", follow);
   document.addEventListener("keydown", keys);
   addEventListener("popstate", () => show());

@@ -92,13 +92,13 @@ export class Live {
     const now = Date.now(), byId = new Map(this.agents.map((agent) => [agent.id, agent]));
     for (const agent of agents) byId.set(agent.id, { ...agent, seenAt: now });
     for (const id of removed) byId.delete(id);
-    this.set([...byId.values()].sort(compare));
+    this.set([...byId.values()]);
   }
 
   set(agents) {
-    this.agents = agents;
+    this.agents = agents.sort(compare);
     this.at = Date.now();
-    this.onAgents(agents);
+    this.onAgents(this.agents);
     this.onLink(true, null);
   }
 

@@ -432,6 +432,11 @@ export class Timeline {
     return next > 0 && at - times[next - 1] < times[next] - at ? next - 1 : next;
   }
 
+  // As a command's --checkpoint="yesterday 18:00": the newest one until then, or else the oldest.
+  selectUntil(at) {
+    this.select(Math.max(0, firstAtLeast(this.columns.times, at + 1) - 1), { follow: true });
+  }
+
   // The last `ms` until the newest checkpoint; nothing: all.
   showLast(ms) {
     const [low, high] = this.span.bounds;

@@ -13,7 +13,7 @@ DUAL = "(GPL-2.0-only OR Apache-2.0)"
 # What has no such line, and why.
 WITHOUT = re.compile(r"""
       .*\.md | LICENSE                  # documents, under the LICENSE beside them
-    | .*\.(json|svg|cast)               # made by machines, or without comments
+    | .*\.(json|svg|cast|png)           # made by machines, or without comments
     | .*\.hex | tests/fuzz/corpus/.*    # bytes for decoders
     | etc/examples/.*                   # settings, which users copy and make their own
     | packaging/debian/(changelog\.in|copyright|(library|static)/.* | dispatcher/(copyright|lintian-overrides)) | packaging/rpm/library-ldconfig  # their formats are others'

@@ -17,11 +17,18 @@ import urllib.request
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
-def program(name):
-    found = shutil.which(name)
-    if not found:
-        raise RuntimeError(f"there is no program '{name}': etc/packages.sh tests installs it")
-    return found
+# Debian's shell without windows; elsewhere a whole browser does.
+BROWSERS = {"chromium-headless-shell": "chrome-headless-shell", "chrome-headless-shell": "chrome-headless-shell",
+            "chromium": "chrome", "google-chrome": "chrome"}
+
+
+def program(*names):
+    """The first of the programs that is there: its path."""
+    for name in names:
+        found = shutil.which(name)
+        if found:
+            return found
+    raise RuntimeError(f"there is no program '{names[0]}': etc/packages.sh tests installs it on Debian")
 
 
 class Text(html.parser.HTMLParser):
@@ -50,10 +57,12 @@ class Browser:
                 break
         else:
             raise RuntimeError("chromedriver did not start")
-        options = {"binary": program("chromium-headless-shell"),
-                   "args": ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
+        binary = program(*BROWSERS)
+        kind = BROWSERS[os.path.basename(binary)]
+        options = {"binary": binary,
+                   "args": [*(["--headless"] if kind == "chrome" else []), "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
                             "--disable-background-networking", f"--user-data-dir={self.profile}/profile", *arguments]}
-        wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome-headless-shell", "goog:chromeOptions": options, "timeouts": {"script": 20000, "pageLoad": 30000},
+        wanted = {"capabilities": {"alwaysMatch": {"browserName": kind, "goog:chromeOptions": options, "timeouts": {"script": 20000, "pageLoad": 30000},
                                                    "goog:loggingPrefs": {"browser": "ALL"}}}}
         try:
             self.session = self._call("POST", "/session", wanted)["sessionId"]

@@ -62,7 +62,9 @@ class Store(Case):
         self.browser.wait("return document.querySelector('.agents .rows .row')")
         status = self.cli.status(self.data_dir)
         rows = self.cells(".agents .rows .row")
-        self.assertEqual(list(rows), [agent["id"] for agent in status])
+        printed = [line.split()[0] for line in self.cli.run("dispatcher", "status", f"--data-dir={self.data_dir}").stdout.splitlines()]
+        self.assertEqual(list(rows), [word for word in printed if word in rows], "in the order of status, the worst first")
+        self.assertEqual(set(rows), {agent["id"] for agent in status})
         self.assertLessEqual({"paused", "archived", "revoked", "never-joined"}, {agent["protection"] for agent in status})
         for agent in status:
             state, name = rows[agent["id"]][:2]

@@ -264,6 +264,14 @@ class Page(unittest.TestCase):
         self.browser.wait("return location.pathname === '/checkpoint' && document.querySelector('.ways')")
         self.assertIn(served.rows[-2]["checkpoint"], self.browser.text("main"))
 
+    def test_the_newest_checkpoint_until_a_time_is_selected(self):
+        served = self.serve(answers.fleet(10), answers.history(500))
+        self.agent(served, "web1")
+        row = served.rows[-40]
+        self.browser.run("""const at = new Date(arguments[0]), input = document.querySelector('input[type=datetime-local]');
+            input.value = new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 16); input.dispatchEvent(new Event('change'))""", served.rows[-39]["time"])
+        self.browser.wait("return document.querySelector('.selected a')?.href.includes(arguments[0])", row["checkpoint"])
+
     def test_touch_moves_and_zooms(self):
         served = self.serve(answers.fleet(10), answers.history(500))
         self.agent(served, "web1")
