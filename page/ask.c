@@ -242,17 +242,19 @@ static int run_it(struct page_ask *ask, const struct page_question *question,
     if (rc < 0)
         blx_program_kill(run.pid);
     int status = rc < 0 ? 0 : blx_program_wait(run.pid);
-    if (question->may_find && status == BLX_EXIT_FAILED && output.bytes > 0)
-        status = 0;
+    const bool found =
+        rc == 0 && question->may_find && status == BLX_EXIT_FAILED && output.bytes > 0;
+    struct blx_error reason = {0};
     if (rc < 0)
         explain(question, rc, err);
     else if (status != 0)
-        keep_reason(said, err);
-    if (rc < 0 || status != 0) {
+        keep_reason(said, found ? &reason : err);
+    if (rc < 0 || (status != 0 && !found)) {
         free(output.text);
         return rc < 0 ? rc : -EIO;
     }
     *made = (struct page_answer){.holders = 1, .bytes = output.bytes, .text = output.text};
+    blx_text_set(made->note, reason.message);
     *answer = blx_take_ptr(made);
     return 0;
 }

@@ -24,13 +24,15 @@ enum {
     PAGE_ASK_TIMEOUT_MS = 60 * 1000,
     PAGE_ASK_MOST_BYTES = 32 << 20,
     PAGE_ASK_MOST_WORDS = 12,
+    PAGE_ASK_NOTE_BYTES = 512,
 };
 
 /* What a command printed. Shared: it lives until as many have dropped it. */
 struct page_answer {
     unsigned holders; /* the ask's lock guards it */
     size_t bytes;
-    char *text; /* a NUL follows */
+    char *text;                     /* a NUL follows */
+    char note[PAGE_ASK_NOTE_BYTES]; /* what it said last if it ended with 1; "": it ended well */
 };
 
 struct page_ask;
@@ -47,7 +49,7 @@ struct page_question {
     const char *words[PAGE_ASK_MOST_WORDS]; /* NULL ends them, if there are fewer */
     uint64_t fresh_ms;                      /* an answer this old will do; 0: only a new one */
     uint64_t timeout_ms;                    /* 0: PAGE_ASK_TIMEOUT_MS */
-    bool may_find;                          /* what it prints is an answer also if it ends with 1 */
+    bool may_find; /* what it prints is an answer also if it ends with 1: with a note then */
 };
 
 /* -EIO if the command failed: the message is its own. -ETIMEDOUT, -EFBIG, -ENOMEM. Give the answer

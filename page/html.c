@@ -68,10 +68,19 @@ const char *page_json_text(const json_t *object, const char *key)
     return text != NULL ? text : "";
 }
 
+static void write_note(FILE *out, const char *note)
+{
+    if (note[0] == '\0')
+        return;
+    fputs("<p role=\"alert\">", out);
+    page_html_text(out, note);
+    fputs("</p>\n", out);
+}
+
 enum MHD_Result page_html_send(const struct page_request *request,
                                void (*write)(FILE *out, const struct page_request *request,
                                              const json_t *answer),
-                               const json_t *answer)
+                               const json_t *answer, const char *note)
 {
     const char *shell = page_assets_shell(request->page->assets);
     const char *mark = strstr(shell, PAGE_HTML_MARK);
@@ -82,6 +91,7 @@ enum MHD_Result page_html_send(const struct page_request *request,
         return MHD_NO;
     fwrite(shell, 1, mark != NULL ? (size_t)(mark - shell) : strlen(shell), out);
     if (mark != NULL) {
+        write_note(out, note);
         write(out, request, answer);
         fputs(mark + strlen(PAGE_HTML_MARK), out);
     }

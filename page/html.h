@@ -30,8 +30,8 @@ void page_html_bytes(FILE *out, const json_t *number);
 const char *page_json_text(const json_t *object, const char *key);
 
 /* Sends ui/index.html with what write() prints in place of its mark. `words` is what the command
- * printed, parsed; borrowed. */
+ * printed, parsed; borrowed. `note`: what it found wrong, which comes first; "": nothing. */
 enum MHD_Result page_html_send(const struct page_request *request,
                                void (*write)(FILE *out, const struct page_request *request,
                                              const json_t *answer),
-                               const json_t *answer);
+                               const json_t *answer, const char *note);

@@ -78,6 +78,18 @@ static enum MHD_Result add_header(struct MHD_Response *response, const char *nam
     return value == NULL ? MHD_YES : MHD_add_response_header(response, name, value);
 }
 
+/* A header holds no line breaks and no other letters than ASCII. */
+static enum MHD_Result add_note(struct MHD_Response *response, const char *note)
+{
+    BLX_CLEANUP_FREE char *word = NULL;
+    size_t bytes = 0;
+    FILE *out = note != NULL && note[0] != '\0' ? open_memstream(&word, &bytes) : NULL;
+    if (out == NULL)
+        return MHD_YES;
+    page_html_word(out, note);
+    return fclose(out) == 0 ? add_header(response, PAGE_NOTE_HEADER, word) : MHD_NO;
+}
+
 enum MHD_Result page_reply_send(const struct page_request *request, const struct page_reply *reply)
 {
     struct page_reply sent = *reply;
@@ -101,21 +113,27 @@ enum MHD_Result page_reply_send(const struct page_request *request, const struct
     if (result == MHD_YES)
         result = add_header(response, MHD_HTTP_HEADER_ALLOW, allow);
     if (result == MHD_YES)
+        result = add_note(response, sent.note);
+    if (result == MHD_YES)
         result = MHD_queue_response(request->connection, sent.status, response);
     MHD_destroy_response(response);
     return result;
 }
 
-enum MHD_Result page_reply_copy(const struct page_request *request, unsigned status,
-                                const char *type, const char *text, size_t bytes)
+enum MHD_Result page_reply_answer(const struct page_request *request,
+                                  const struct page_answer *answer)
 {
-    char *copy = malloc(bytes + 1);
+    char *copy = malloc(answer->bytes + 1);
     if (copy == NULL)
         return MHD_NO;
-    memcpy(copy, text, bytes);
-    copy[bytes] = '\0';
-    const struct page_reply reply = {
-        .status = status, .type = type, .text = copy, .bytes = bytes, .packing = PAGE_PACKED};
+    memcpy(copy, answer->text, answer->bytes);
+    copy[answer->bytes] = '\0';
+    const struct page_reply reply = {.status = MHD_HTTP_OK,
+                                     .type = PAGE_TYPE_JSON,
+                                     .text = copy,
+                                     .bytes = answer->bytes,
+                                     .packing = PAGE_PACKED,
+                                     .note = answer->note};
     return page_reply_send(request, &reply);
 }
 

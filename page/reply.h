@@ -13,6 +13,9 @@
 #define PAGE_TYPE_HTML "text/html; charset=utf-8"
 #define PAGE_TYPE_JSON "application/json"
 
+/* What a command found wrong, beside the JSON that it printed. */
+#define PAGE_NOTE_HEADER "X-Blxrep-Note"
+
 /* What is sent. `text` becomes the callee's, also after an error. */
 struct page_reply {
     unsigned status;
@@ -21,13 +24,15 @@ struct page_reply {
     size_t bytes;
     enum page_packing { PAGE_AS_IT_IS, PAGE_PACKED } packing; /* by gzip, if the browser takes it */
     const char *cookie;                                       /* Set-Cookie; NULL: none */
+    const char
+        *note; /* of the command: PAGE_NOTE_HEADER, as a word of an address; NULL or "": none */
 };
 
 enum MHD_Result page_reply_send(const struct page_request *request, const struct page_reply *reply);
 
-/* A copy of the text. */
-enum MHD_Result page_reply_copy(const struct page_request *request, unsigned status,
-                                const char *type, const char *text, size_t bytes);
+/* What a command printed, a copy of it. */
+enum MHD_Result page_reply_answer(const struct page_request *request,
+                                  const struct page_answer *answer);
 
 /* What went wrong: JSON below /api/, otherwise a page. */
 enum MHD_Result page_reply_error(const struct page_request *request, unsigned status,

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "base/version.h"
 #include "page/act.h"
 #include "page/files.h"
@@ -55,7 +56,8 @@ static int ask_show(const struct page_request *request, struct question *questio
                     struct blx_error *err)
 {
     const char *word = strcmp(request->url, "/agent") == 0 ? "id" : "agent";
-    question->asked = (struct page_question){.words = {"show", "--json", question->agent}};
+    question->asked =
+        (struct page_question){.words = {"show", "--json", question->agent}, .may_find = true};
     return add_agent(request, word, question, err);
 }
 
@@ -77,10 +79,11 @@ static int ask_log(const struct page_request *request, struct question *question
                    struct blx_error *err)
 {
     if (page_request_word(request, "agent") == NULL) {
-        question->asked = (struct page_question){.words = {"log", "--json"}};
+        question->asked = (struct page_question){.words = {"log", "--json"}, .may_find = true};
         return 0;
     }
-    question->asked = (struct page_question){.words = {"log", "--json", question->agent}};
+    question->asked =
+        (struct page_question){.words = {"log", "--json", question->agent}, .may_find = true};
     return add_agent(request, "agent", question, err);
 }
 
@@ -103,8 +106,7 @@ static enum MHD_Result answer_question(const struct page_request *request,
     struct blx_error err = {0};
     if (page_ask(request->page->ask, question, &answer, &err) < 0)
         return fail(request, &err);
-    enum MHD_Result result =
-        page_reply_copy(request, MHD_HTTP_OK, PAGE_TYPE_JSON, answer->text, answer->bytes);
+    enum MHD_Result result = page_reply_answer(request, answer);
     page_ask_drop(request->page->ask, answer);
     return result;
 }
@@ -118,14 +120,16 @@ static enum MHD_Result view_question(const struct page_request *request,
     struct blx_error err = {0};
     if (page_ask(request->page->ask, question, &answer, &err) < 0)
         return fail(request, &err);
+    char note[PAGE_ASK_NOTE_BYTES];
     json_t *parsed = json_loadb(answer->text, answer->bytes, 0, NULL);
+    blx_text_set(note, answer->note);
     page_ask_drop(request->page->ask, answer);
     if (parsed == NULL) {
         blx_error_set(&err, -EIO,
                       "the command printed no JSON: have blxrep and blxrep-page the same version?");
         return fail(request, &err);
     }
-    enum MHD_Result result = page_html_send(request, write, parsed);
+    enum MHD_Result result = page_html_send(request, write, parsed, note);
     json_decref(parsed);
     return result;
 }

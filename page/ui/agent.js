@@ -2,7 +2,7 @@
 // An agent: how it is, all its checkpoints on a line of time, and what happened to it.
 import { spanName } from "./axis.js";
 import { commandLine, el, facts, LongList, message, replace, section, state, time } from "./parts.js";
-import { act, ageNow, get } from "./source.js";
+import { act, ageNow, ask } from "./source.js";
 import { changedBytes, drawSign, MARKS, marksOf, prepare, storedBytes, Timeline, unit } from "./timeline.js";
 import * as words from "./words.js";
 
@@ -218,7 +218,7 @@ export class AgentPage {
   async loadCheckpoints() {
     try {
       const begun = performance.now();
-      const rows = await get("/api/show", { agent: this.id });
+      const { found: rows, note } = await ask("/api/show", { agent: this.id });
       const received = performance.now();
       const limit = this.agent?.sync_freq_ms;
       this.timeline.leastGapMs = limit ? 2 * limit + 60e3 : Infinity;
@@ -226,7 +226,7 @@ export class AgentPage {
       performance.measure("timeline-drawn", { start: received, end: performance.now(), detail: { checkpoints: rows.length, receivedMs: received - begun } });
       this.showLegend(rows);
       this.rows.show([...rows].reverse());
-      replace(this.timelineProblem, rows.length === 0 && message("rest", "There is no checkpoint yet."));
+      replace(this.timelineProblem, rows.length === 0 && this.agent?.last_checkpoint == null ? message("rest", "There is no checkpoint yet.") : note && message("bad", note));
       this.table.setAttribute("aria-rowcount", rows.length + 1);
     } catch (error) {
       replace(this.timelineProblem, message("bad", `The checkpoints cannot be shown: ${error.message}`));
@@ -249,9 +249,9 @@ export class AgentPage {
 
   async loadLog(all = false) {
     try {
-      const lines = (await get("/api/log", { agent: this.id })).reverse();
+      const { found, note } = await ask("/api/log", { agent: this.id }), lines = found.reverse();
       const shown = all ? lines : lines.slice(0, LOG_LINES);
-      replace(this.logBody, lines.length === 0 ? el("p", { class: "weak" }, "Nothing that the audit log has.") :
+      replace(this.logBody, note && message("bad", note), lines.length === 0 ? el("p", { class: "weak" }, "Nothing that the audit log has.") :
         el("ol", { class: "log" }, shown.map((line) => el("li", null, time(words.when(line.time), words.when(line.time), words.instant(line.time)),
           el("b", null, line.event), el("span", null, logWords(line), el("span", { class: "weak" }, ` ${line.program ?? ""}, uid ${line.uid ?? "unknown"}`))))),
       shown.length < lines.length && el("button", { type: "button", class: "quiet", onclick: () => this.loadLog(true) }, `All ${lines.length} lines`));

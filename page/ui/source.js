@@ -12,11 +12,16 @@ async function fail(answer) {
   throw new Error(said.trim().slice(0, 500) || `the server answered ${answer.status} ${answer.statusText}`);
 }
 
-export async function get(path, words = {}) {
+// {found, note}: the JSON that a command printed, and what it found wrong beside; "" if nothing.
+export async function ask(path, words = {}) {
   const query = new URLSearchParams(Object.entries(words).filter(([, value]) => value != null && value !== ""));
   const answer = await fetch(query.size ? `${path}?${query}` : path, { headers: { Accept: "application/json" } });
   if (!answer.ok) await fail(answer);
-  return answer.json();
+  return { found: await answer.json(), note: decodeURIComponent(answer.headers.get("X-Blxrep-Note") ?? "") };
+}
+
+export async function get(path, words) {
+  return (await ask(path, words)).found;
 }
 
 let session = null;

@@ -112,10 +112,25 @@ class Store(Case):
         self.assertEqual(self.browser.run("return document.querySelectorAll('main img, main script, main dd b').length"), 0)
         self.browser.picture(PICTURES / "store-checkpoint.png", whole=True)
 
+        self.open("/agent?id=new1", "return document.querySelector('.timeline') && document.querySelector('.message')")
+        self.assertIn("There is no checkpoint yet.", self.browser.text("main"))
+
         self.open("/", "return document.querySelector('.agents .rows .row')")
         self.dispatcher.stop()
         self.browser.wait("return document.querySelector('h1').textContent === 'Nothing is being protected: no dispatcher runs'")
         self.assertEqual(self.browser.problems(), [])
+
+    def test_a_damaged_checkpoint_hides_no_other_one(self):
+        stamp = self.show("web1")[5]["checkpoint"]
+        path = pathlib.Path(self.data_dir, "agents", "web1", "checkpoints", stamp)
+        files = [file for file in path.parent.glob(f"{stamp}*") if file.suffix not in (".tested", ".pinned")]
+        content = bytearray(files[0].read_bytes())
+        content[60] ^= 1
+        files[0].write_bytes(content)
+        self.come_in()
+        self.open("/agent?id=web1", "return document.querySelector('.legend li') && document.querySelector('.message.bad')")
+        self.assertIn("31 of 31 checkpoints", self.browser.text("#timeline-span"))
+        self.assertIn(stamp, self.browser.text(".message.bad"))
 
     def test_it_works_without_javascript(self):
         plain = Browser(360, 780, scripts=False)
