@@ -13,6 +13,7 @@ const PLOTS = [
   { name: "Changed", column: "changed", write: words.size, logarithmic: true },
   { name: "Stored", column: "stored", write: words.size, logarithmic: true },
 ];
+const REST = 20; // how many times as long as an answer took nothing is asked
 const LOG_LINES = 12;
 const LIVE_POINTS = 600;
 
@@ -87,6 +88,8 @@ export class AgentPage {
   }
 
   close() {
+    clearTimeout(this.waiting);
+    this.waiting = true; // and no other begins
     this.timeline.close();
     this.rows.close();
   }
@@ -108,9 +111,21 @@ export class AgentPage {
     this.rate.add(at, this.agent.rate_bytes_per_s);
     if (this.agent.last_checkpoint !== this.lastCheckpoint) {
       this.lastCheckpoint = this.agent.last_checkpoint;
-      this.loadCheckpoints();
-      this.loadLog();
+      this.load();
     }
+  }
+
+  // A long list is not asked for again at each checkpoint: it may take a twentieth of the time.
+  load() {
+    if (this.waiting) return;
+    this.waiting = setTimeout(async () => {
+      const begun = this.now();
+      await this.loadCheckpoints();
+      await this.loadLog();
+      this.notBefore = this.now() + REST * (this.now() - begun);
+      this.waiting = null;
+      if (this.loaded !== this.lastCheckpoint) this.load();
+    }, Math.max(0, (this.notBefore ?? 0) - this.now()));
   }
 
   tick() {
@@ -216,6 +231,7 @@ export class AgentPage {
   }
 
   async loadCheckpoints() {
+    this.loaded = this.lastCheckpoint;
     try {
       const begun = performance.now();
       const { found: rows, note } = await ask("/api/show", { agent: this.id });

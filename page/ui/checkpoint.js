@@ -100,17 +100,20 @@ export class CheckpointPage {
 
   // The words that every command of this checkpoint has.
   options(more = {}) {
-    const encrypted = this.info.volumes.some((volume) => volume.key);
-    return { agent: this.agent, checkpoint: this.info.checkpoint, "data-dir": this.session()?.data_dir, ...(encrypted && { key: "FILE" }), ...more };
+    return { agent: this.agent, checkpoint: this.info.checkpoint, "data-dir": this.session()?.data_dir, ...(this.isEncrypted() && { key: "FILE" }), ...more };
   }
 
   isOperator() {
     return this.session()?.role === "operator";
   }
 
+  isEncrypted() {
+    return this.info.volumes.some((volume) => volume.key);
+  }
+
   waysBack() {
-    const encrypted = this.info.volumes.some((volume) => volume.key);
-    return section("Ways back", encrypted && el("p", { class: "weak" }, "It is encrypted: put the path of its key where a command says FILE."),
+    return section("Ways back", this.isEncrypted() && el("p", { class: "weak" },
+      "It is encrypted, and no key ever comes here: put the path of its key where a command says FILE."),
       el("div", { class: "ways" }, this.oneFile(), this.serverNow(), this.newMachine(), this.image()));
   }
 
@@ -119,7 +122,7 @@ export class CheckpointPage {
   }
 
   oneFile() {
-    const browser = this.isOperator() && new Browser(this.agent, this.info.checkpoint);
+    const browser = this.isOperator() && !this.isEncrypted() && new Browser(this.agent, this.info.checkpoint);
     const button = browser && el("button", { type: "button", onclick: () => {
       button.replaceWith(browser.node);
       browser.open("/");
@@ -151,7 +154,7 @@ export class CheckpointPage {
   }
 
   image() {
-    const links = this.isOperator() && this.info.volumes.map((volume) => el("li", null, el("a", {
+    const links = this.isOperator() && !this.isEncrypted() && this.info.volumes.map((volume) => el("li", null, el("a", {
       href: `/image?${new URLSearchParams({ agent: this.agent, checkpoint: this.info.checkpoint, device: volume.device })}`, download: "" },
     `Download ${volume.device}`), el("span", { class: "weak" }, ` ${words.size(volume.size)}, goes on after an interruption`)));
     return this.way("The image", "The whole disk as a file, or onto a device.", links && el("ul", { class: "plain" }, links),

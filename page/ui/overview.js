@@ -70,8 +70,8 @@ function locked(agent) {
 const COLUMNS = [
   { key: "state", head: "State", cell: (agent) => state(words.protection(agent.protection).looks, words.protection(agent.protection).cell) },
   { key: "agent", head: "Agent", cell: (agent) => [
-    el("a", { href: `/agent?id=${encodeURIComponent(agent.id)}` }, agent.id),
-    el("span", { class: "why", title: explain(agent) }, explain(agent))] },
+    el("a", { href: `/agent?id=${encodeURIComponent(agent.id)}`, title: explain(agent) }, agent.id),
+    el("span", { class: "why" }, explain(agent))] },
   { key: "last", head: "Last checkpoint", cell: lastCheckpoint },
   { key: "behind", head: "To send", number: true, cell: (agent) => agent.dirty_bytes == null ? "–" : words.size(agent.dirty_bytes) },
   { key: "consistency", head: "Consistency", cell: (agent) => agent.consistency == null ? "–" :
@@ -82,8 +82,8 @@ const COLUMNS = [
   { key: "size", head: "Size", number: true, cell: (agent) => words.size(agent.volume_bytes) },
 ];
 
-function matches(agent, text) {
-  const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
+function matches(agent, wanted) {
+  if (!wanted.length) return true;
   const all = `${agent.id} ${agent.protection} ${agent.state} ${agent.why} ${agent.peer} ${agent.note}`.toLowerCase();
   return wanted.every((word) => all.includes(word));
 }
@@ -209,7 +209,8 @@ export class Overview {
   list() {
     if (!this.agents) return;
     const { compare } = ORDERS[this.order];
-    let shown = this.agents.filter((agent) => (!this.filter || agent.protection === this.filter) && matches(agent, this.text));
+    const wanted = this.text.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = this.agents.filter((agent) => (!this.filter || agent.protection === this.filter) && matches(agent, wanted));
     if (compare) shown = shown.sort(compare);
     this.shownColumns = this.columns();
     this.table.classList.toggle("copies", this.shownColumns.some((column) => column.optional));

@@ -95,7 +95,7 @@ export class Live {
     this.changes++;
     if (!this.agents) return;
     const now = Date.now(), byId = new Map(this.agents.map((agent) => [agent.id, agent]));
-    for (const agent of agents) byId.set(agent.id, { ...agent, seenAt: now });
+    for (const agent of agents) byId.set(agent.id, Object.assign(agent, { seenAt: now }));
     for (const id of removed) byId.delete(id);
     this.set([...byId.values()]);
   }
@@ -107,8 +107,8 @@ export class Live {
     this.onLink(true, null);
   }
 
-  // What came meanwhile may be newer than the answer, so it is asked for again.
-  async refresh() {
+  // What came meanwhile may be newer than the answer, so it is asked for once more.
+  async refresh({ again = false } = {}) {
     const before = this.changes;
     let agents;
     try {
@@ -118,7 +118,8 @@ export class Live {
       return;
     }
     const now = Date.now();
-    this.set(agents.map((agent) => ({ ...agent, seenAt: now })));
-    if (this.changes !== before) this.refresh();
+    for (const agent of agents) agent.seenAt = now;
+    this.set(agents);
+    if (this.changes !== before && !again) this.refresh({ again: true });
   }
 }

@@ -158,7 +158,7 @@ def history(count, now=None, days=730):
 
 def info(row, name):
     """`info --json` of a row of `show --json`."""
-    volumes = [{**{key: volume[key] for key in ("name", "device")}, "identity": "virtio-0815", "generation": "1f2e-1", "last_seq": 77, "key": None,
+    volumes = [{**{key: volume[key] for key in ("name", "device")}, "identity": "virtio-0815", "generation": "1f2e-1", "last_seq": 77, "key": volume["key"],
                 "kind": row["kind"], "chain_length": 12, "size": volume["size"], "block_bytes": 4096, "used_bytes": 14 * GIB,
                 **{key: volume[key] for key in ("changed_bytes", "stored_bytes", "saved_bytes")}, "disk_bytes": 5 * GIB, "frees_bytes": 3 * MIB,
                 "segments": [1, 2, 3], "unreadable_bytes": 0, "unreadable": []} for volume in row["volumes"]]

@@ -30,6 +30,11 @@ ZOOM = """return new Promise((done) => { const canvas = document.querySelector('
     requestAnimationFrame(frame); }; requestAnimationFrame(frame); });"""
 
 
+def main_thread_ms(browser):
+    """The processor's time of the window's main thread, which other load on the machine does not lengthen much."""
+    return 1000 * sum(metric["value"] for metric in browser.devtools("Performance.getMetrics")["metrics"] if metric["name"] == "TaskDuration")
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     options.add_argument("--rounds", type=int, default=7)
@@ -40,10 +45,15 @@ def main():
     browser = Browser()
     found = {}
     try:
+        browser.devtools("Performance.enable", timeDomain="threadTicks")
         for _ in range(words.rounds):
             for path, scripts in [("/", {"overview": OVERVIEW}), ("/agent?id=web1", {"timeline": TIMELINE, "zoom": ZOOM})]:
                 browser.devtools("Network.clearBrowserCache")
+                browser.go("about:blank")
+                before = main_thread_ms(browser)
                 browser.go(served.address + path)
+                browser.run(next(iter(scripts.values())))
+                found.setdefault(f"{next(iter(scripts))} cpu", []).append(main_thread_ms(browser) - before)
                 for name, script in scripts.items():
                     for key, value in browser.run(script).items():
                         if value is not None:
@@ -56,8 +66,10 @@ def main():
     lines = [
         (f"{words.agents} agents, from the request to the rows", middle["overview drawn"], "ms", 300),
         ("  of it after the answer of status had come", middle["overview after"], "ms", None),
+        ("  the main thread's processor time for the whole page", middle["overview cpu"], "ms", None),
         (f"{len(served.rows)} checkpoints, from their JSON to the timeline", middle["timeline drawn"], "ms", 150),
         ("  before that, to receive and parse their JSON", middle["timeline received"], "ms", None),
+        ("  the main thread's processor time for the whole page", middle["timeline cpu"], "ms", None),
         ("a frame while it is zoomed", middle["zoom median"], "ms", None),
         ("the longest frame while it is zoomed", middle["zoom longest"], "ms", None),
         ("the page's own files, packed", files / 1024, "KiB", 100),

@@ -164,11 +164,11 @@ class Page(unittest.TestCase):
         self.overview(served)
         heads = self.browser.run("return [...document.querySelectorAll('.agents .heads > div')].map((head) => head.textContent)")
         self.assertEqual(heads[6:8], ["Last copied", "Locked until"])
-        rows = self.browser.run("return [...document.querySelectorAll('.agents .rows .row')].map((row) => [...row.children].map((cell) => cell.innerText))")
-        self.assertTrue(rows[0][6].startswith("1 h "), rows[0])
-        self.assertRegex(rows[0][7], r"^\d+ \w+ 20\d\d")
-        self.assertEqual((rows[2][7], rows[3][6]), ("not locked", "no copy"))
-        self.assertIn("suspicious: 4.0 GiB became incompressible", rows[4][1])
+        rows = dict(self.browser.run("return [...document.querySelectorAll('.agents .rows .row')].map((row) => [row.dataset.key, [...row.children].map((cell) => cell.innerText)])"))
+        self.assertTrue(rows["web0"][6].startswith("1 h "), rows["web0"])
+        self.assertRegex(rows["web0"][7], r"^\d+ \w+ 20\d\d")
+        self.assertEqual((rows["web2"][7], rows["web3"][6]), ("not locked", "no copy"))
+        self.assertIn("suspicious: 4.0 GiB became incompressible", rows["web4"][1])
 
     def test_a_thousand_agents_are_as_many_rows_as_fit(self):
         served = self.serve(answers.fleet(1000))
@@ -310,6 +310,15 @@ class Page(unittest.TestCase):
         links = self.browser.wait("const all = [...document.querySelectorAll('.entries a')].map((link) => link.getAttribute('href')); return all.some((href) => href.includes('fstab')) && all")
         common = f"/download?agent=web1&checkpoint={stamp}&path=%2Fetc%2F"
         self.assertEqual(links, [f"{common}fstab", f"{common}nginx&as=tar"])
+
+    def test_of_an_encrypted_checkpoint_only_the_commands_are_left(self):
+        served = self.serve(answers.fleet(10), answers.history(50))
+        served.rows[-1]["volumes"][0]["key"] = "1f2e3d4c"
+        self.checkpoint(served, "web1", served.rows[-1]["checkpoint"])
+        self.assertNotIn("Look into it", self.browser.text("main"))
+        self.assertEqual(self.browser.run("return document.querySelectorAll('a[download]').length"), 0)
+        lines = self.browser.run("return [...document.querySelectorAll('.way code')].map((code) => code.textContent)")
+        self.assertEqual([line for line in lines if "--key=FILE" not in line], [line for line in lines if line.endswith("--token")])
 
     def test_actions_are_for_operators(self):
         served = self.serve(answers.fleet(10), answers.history(50))
