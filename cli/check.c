@@ -247,6 +247,8 @@ static void check_port(struct examination *x)
         report_ok(x, address, "taken, and the dispatcher runs");
     else if (fd < 0)
         report_error(x, address, &err);
+    else if (x->dispatcher_runs && x->config->standby)
+        report_ok(x, address, "free, as it is until this standby takes over");
     else if (x->dispatcher_runs)
         report(x,
                (struct finding){.result = RESULT_WARN,

@@ -258,8 +258,9 @@ static void attend(struct dispatcher_neighbours *neighbours,
         blx_text_set(folder->agent_id, agent->agent_id);
         folder->changed = st.st_mtim;
         const struct folder *before = find_folder(neighbours, agent->agent_id);
-        if (before != NULL && (before->changed.tv_sec != folder->changed.tv_sec ||
-                               before->changed.tv_nsec != folder->changed.tv_nsec))
+        /* At the first look it may have changed since the session began. */
+        if (before == NULL || before->changed.tv_sec != folder->changed.tv_sec ||
+            before->changed.tv_nsec != folder->changed.tv_nsec)
             follow_orders(dispatcher, agent->agent_id);
     }
     free(neighbours->folders);
@@ -302,8 +303,7 @@ static void tell_and_attend(struct dispatcher_neighbours *neighbours)
         note_failure(neighbours, &err);
     else
         neighbours->cannot_tell = false;
-    if (neighbours->self.role == BLX_HOST_SHARES)
-        attend(neighbours, &overview);
+    attend(neighbours, &overview);
     dispatcher_overview_done(&overview);
 }
 

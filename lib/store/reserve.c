@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -67,7 +68,8 @@ static bool measure(const struct blx_store *store, struct room *room)
         .margin_bytes = clamp(size / MARGIN_PART, 0, MARGIN_BYTES),
         .is_filled = lstat(path, &st) == 0,
     };
-    if (disk.f_files > 0) {
+    /* CephFS counts those in use, and has no bound. */
+    if (disk.f_files > 0 && disk.f_favail <= disk.f_files) {
         room->reserve_inodes = clamp(disk.f_files / PART, 4, INODES);
         room->margin_inodes = MARGIN_INODES;
     }
@@ -142,15 +144,15 @@ void blx_reserve_release(const struct blx_store *store)
 /* What is left is the reserve's, or nothing is. */
 static int judge(const struct blx_store *store, const struct room *room, struct blx_error *err)
 {
-    char text[BLX_UNIT_TEXT_BYTES];
+    char text[BLX_UNIT_TEXT_BYTES], inodes[48] = "";
     if (has_room(room, room->is_filled ? 0 : 1))
         return 0;
+    if (room->reserve_inodes > 0)
+        snprintf(inodes, sizeof(inodes), " and %" PRIu64 " inodes", room->free_inodes);
     return blx_error_set(err, -ENOSPC,
-                         "the store '%.100s' is full: %s and %" PRIu64
-                         " inodes are free, and the last of them are kept for pruning; prune "
-                         "checkpoints, or make room",
-                         store->data_dir, blx_size_format(room->free_bytes, text),
-                         room->free_inodes);
+                         "the store '%.100s' is full: %s%s are free, and the last of them are kept "
+                         "for pruning; prune checkpoints, or make room",
+                         store->data_dir, blx_size_format(room->free_bytes, text), inodes);
 }
 
 int blx_reserve_look(const struct blx_store *store, struct blx_error *err)

@@ -101,8 +101,9 @@ bool blx_store_measure(const struct blx_store *store, struct blx_control_dispatc
         return false;
     room->data_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
     room->data_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
-    room->data_inodes = disk.f_files;
-    room->data_free_inodes = disk.f_favail < disk.f_files ? disk.f_favail : disk.f_files;
+    /* More free ones than there are: it makes them as needed, as CephFS does. */
+    room->data_inodes = disk.f_favail <= disk.f_files ? disk.f_files : 0;
+    room->data_free_inodes = disk.f_favail <= disk.f_files ? disk.f_favail : 0;
     return true;
 }
 
