@@ -48,6 +48,7 @@ int agent_check_trackers(struct agent *agent, bool *doubtful, struct blx_error *
                                    err);
         if (rc < 0)
             return rc;
+        agent_sleep_look(&volume->ledger.head->sleep);
         if (!agent_volume_is_doubtful(volume, &counters, reason))
             continue;
         blx_log_warning("'%s': tracking is doubtful (%s): the whole disk is compared again",

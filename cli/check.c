@@ -630,6 +630,41 @@ static void check_run_dir(struct examination *x)
 }
 
 /* What the agent that runs says of itself. */
+/* A planned reboot keeps the tracking only if all of this is there. None of it keeps the agent from
+ * working. */
+static void check_reboot(struct examination *x)
+{
+    static const char unit[] = "/usr/lib/systemd/system/sysinit.target.wants/blxrep-reboot.service";
+    static const char masked[] = "/etc/systemd/system/blxrep-reboot.service";
+    static const char hook[] = "/usr/lib/systemd/system-shutdown/blxrep";
+    const char *file = BLX_DEFAULT_SAVE_FILE;
+    struct finding finding = {.result = RESULT_WARN, .object = file};
+    struct stat st, root;
+    if (access(unit, F_OK) != 0) {
+        skip(x, NULL,
+             "the package's units are not installed: each reboot is followed by a "
+             "comparison of the disks");
+    } else if (stat(masked, &st) == 0 && !S_ISREG(st.st_mode)) {
+        finding.object = masked;
+        finding.way_out = "systemctl unmask blxrep-reboot.service, or else each reboot is "
+                          "followed by a comparison of the disks";
+        report(x, finding, "the unit is masked");
+    } else if (access(hook, X_OK) != 0) {
+        finding.object = hook;
+        finding.way_out = "install the package blxrep-agent again";
+        report(x, finding, "cannot be run: %s", strerror(errno));
+    } else if (stat(file, &st) != 0) {
+        finding.way_out = "run blxrep agent arm, which makes it";
+        report(x, finding, "cannot look at it: %s", strerror(errno));
+    } else if (stat("/", &root) != 0 || st.st_dev != root.st_dev) {
+        finding.way_out = "put the folder on the root filesystem, or else each reboot is followed "
+                          "by a comparison of the disks";
+        report(x, finding, "it is not on the root filesystem, and is not there when a boot begins");
+    } else {
+        report_ok(x, file, "a planned reboot keeps the tracking");
+    }
+}
+
 static void check_session(struct examination *x)
 {
     BLX_CLEANUP(cli_self_done) struct cli_self self = {.disks = NULL};
@@ -737,6 +772,7 @@ static const struct check agent_checks[] = {
     {"capabilities", check_capabilities},
     {"device", check_devices},
     {"run-dir", check_run_dir},
+    {"reboot", check_reboot},
     {"session", check_session},
     {"dispatcher", check_dispatcher},
     {"clock", check_clock},

@@ -4,7 +4,7 @@
 #   libblxrep0          the library of the three programs. Its interface changes with every release and no header is installed, so there
 #                       is no -dev package, and the other packages require exactly their own version of it.
 #   blxrep              the command, completions, blxrep-config(5), examples. Both daemons' packages need it.
-#   blxrep-agent        on each protected server
+#   blxrep-agent        on each protected server; brings what keeps the tracking over a reboot
 #   blxrep-dispatcher   on the host that keeps the checkpoints; brings the user blxrep, blxrep-mount,
 #                       blxrep-files with blxrep-files-guest, blxrep-boot, blxrep-test and blxrep-pageand
 #                       blxrep-tester
@@ -162,7 +162,7 @@ foreach(daemon IN ITEMS agent dispatcher)
 endforeach()
 # Folders that belong to the distribution, not to us.
 set(CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION
-    /etc /usr/libexec /usr/lib/systemd /usr/lib/systemd/system /usr/lib/systemd/system-shutdown /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/share/bash-completion
+    /etc /usr/libexec /usr/lib/systemd /usr/lib/systemd/system /usr/lib/systemd/system/sysinit.target.wants /usr/lib/systemd/system-shutdown /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/share/bash-completion
     /usr/share/bash-completion/completions /usr/share/fish /usr/share/fish/vendor_completions.d /usr/share/zsh
     /usr/share/zsh/site-functions /usr/share/zsh/vendor-completions /usr/share/man /usr/share/man/man1 /usr/share/man/man5 /usr/share/man/man8
     /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE} /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/nbdkit

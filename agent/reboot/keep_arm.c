@@ -273,9 +273,9 @@ int agent_keep_arm(const char *area_path, const char *run_dir, struct blx_error 
     if (rc == 0)
         rc = read_and_arm(arming, run_dir, err);
     else if (rc == -ENOENT && agent_area_make(area_path, &why) == 0)
-        rc = leave_note(run_dir, "there was no file for a save until now", err);
+        rc = 0; /* a package is being installed, or the agent's first boot */
     else
-        rc = leave_note(run_dir, why.message, err);
+        rc = leave_note(run_dir, rc == -ENOENT ? "there was no file for a save" : why.message, err);
     agent_area_close(&arming->area);
     free(arming->image);
     free(arming);

@@ -101,6 +101,7 @@ static void judge(struct agent_volume *volume, struct agent_save_volume *saved)
                       "known, and it may write there");
     if (!head->stream_used)
         refuse(saved, "nothing of it had been sent yet");
+    agent_sleep_look(&volume->ledger.head->sleep);
     if (agent_tracker_read_counters(volume->tracker, &counters, &why) < 0)
         refuse(saved, why.message);
     else if (agent_volume_is_doubtful(volume, &counters, reason))

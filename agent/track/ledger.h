@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/track/sleep.h"
 #include "agent/track/witness.h"
 #include "base/error.h"
 #include "base/timestamp.h"
@@ -73,6 +74,8 @@ struct agent_ledger_head {
     char rescan_reason[BLX_TEXT_BYTES];
     char anew_reason[BLX_TEXT_BYTES]; /* why the next session begins a new stream; empty: unknown */
     /* Zero in a ledger of an earlier release, which had no room for them. */
+    struct agent_sleep sleep;
+    uint64_t hibernations;            /* up to which a rescan has answered */
     uint32_t left;                    /* enum agent_left: how the last agent has left it */
     char reboot_note[BLX_TEXT_BYTES]; /* what the last reboot meant for the tracking; "": nothing */
 };

@@ -380,6 +380,9 @@ bool agent_volume_is_doubtful(const struct agent_volume *volume,
         snprintf(reason, BLX_TEXT_BYTES,
                  "the kernel completed %" PRIu64 " KiB of writes without a run of the tracker",
                  (head->witness.unseen_sectors - head->unseen_sectors + 1) / 2);
+    else if (head->sleep.hibernations > head->hibernations)
+        snprintf(reason, BLX_TEXT_BYTES,
+                 "the machine was hibernated: its disks were written meanwhile, unseen");
     else
         return false;
     return true;
@@ -393,4 +396,5 @@ void agent_volume_settle_doubt(struct agent_volume *volume,
     head->passthrough = counters->passthrough;
     head->unmarked = counters->unmarked;
     head->unseen_sectors = head->witness.unseen_sectors;
+    head->hibernations = head->sleep.hibernations;
 }

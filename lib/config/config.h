@@ -30,7 +30,7 @@
 #define BLX_DEFAULT_COPIER_PATH      "/etc/blxrep/source.pem"
 #define BLX_DEFAULT_RUN_DIR          "/run/blxrep"
 #define BLX_DEFAULT_STATE_DIR        "/var/lib/blxrep-restore"
-#define BLX_DEFAULT_SAVE_FILE        "/var/lib/blxrep/reboot.save"
+#define BLX_DEFAULT_SAVE_FILE        "/var/lib/blxrep-agent/reboot.save"
 #define BLX_DEFAULT_POLICY_DIR       "/etc/blxrep/policies"
 
 enum blx_mode {

@@ -73,7 +73,7 @@ class Reboot(Case):
         self.data = BootDisk(REGISTRY, self.folder, number + 1, 32, "data")
         self.root_files = self.root.make("ext4")
         self.data_files = self.data.make("ext4")
-        self.save_file = f"{self.root_files.path}/var/lib/blxrep/reboot.save"
+        self.save_file = f"{self.root_files.path}/var/lib/blxrep-agent/reboot.save"
         self.clock = Clock(self.folder)
         self.new_boot_id()
         self.start_dispatcher()
@@ -178,7 +178,14 @@ class Reboot(Case):
 
     def test_kept(self):
         self.teach()
-        self.assertRegex(self.shut_down(), "tracking of 2 of 2 volumes is saved")
+        saved = self.shut_down()
+        while "tracking of 2 of 2 volumes is saved" not in saved:
+            # Some kernels leave out a run of the tracker now and then, as agent/track/witness.h tells.
+            self.assertIn("without a run of the tracker", saved)
+            self.power_cycle()
+            self.boot()
+            self.checkpoint("server1")
+            saved = self.shut_down()
         self.power_cycle()
         said = self.boot()
         self.assertEqual(said.count(f": {KEPT}"), 2, said)

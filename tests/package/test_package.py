@@ -75,6 +75,9 @@ class Package(unittest.TestCase):
                        "share/doc/blxrep/docs/restore.md", "share/doc/blxrep/docs/status.svg",
                        "share/doc/blxrep/examples/policies/10-servers.yaml", "share/doc/blxrep/examples/on-event/mail"],
             "blxrep-agent": ["bin/blxrep-agent", "lib/systemd/system/blxrep-agent.service", "share/man/man8/blxrep-agent.8.gz",
+                             "bin/blxrep-reboot", "lib/systemd/system/blxrep-reboot.service", "lib/systemd/system-shutdown/blxrep",
+                             "lib/systemd/system/sysinit.target.wants/blxrep-reboot.service",
+                             "share/man/man8/blxrep-reboot.8.gz",
                              "share/bash-completion/completions/blxrep-agent"],
             "blxrep-dispatcher": ["bin/blxrep-dispatcher", "lib/systemd/system/blxrep-dispatcher.service",
                                   "lib/systemd/system/blxrep-tester.service", "bin/blxrep-tester", "share/man/man8/blxrep-tester.8.gz",
@@ -143,7 +146,9 @@ class Package(unittest.TestCase):
             requires = run("rpm", "-qpR", found).splitlines()
             self.assertIn(f"libblxrep0 = 0.1.0-{OLD}", requires)
             self.assertFalse([path for path in run("rpm", "-qpl", found).splitlines() if "Debian" in path or "build-id" in path])
-        self.assertIn("/usr/lib/systemd/system/blxrep-agent.service", run("rpm", "-qpl", next(self.old.glob("blxrep-agent-*.rpm"))))
+        listed = run("rpm", "-qpl", next(self.old.glob("blxrep-agent-*.rpm")))
+        for path in ("system/blxrep-agent.service", "system/blxrep-reboot.service", "system-shutdown/blxrep"):
+            self.assertIn(f"/usr/lib/systemd/{path}", listed)
 
     def test_units_are_valid_and_locked_up(self):
         for daemon, most in {"agent": 4.0, "dispatcher": 2.0, "tester": 3.0, "page": 1.7}.items():

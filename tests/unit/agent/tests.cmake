@@ -22,3 +22,4 @@ blx_unit_test(agent/session/rescan_question LIBRARIES unit_agent_fake_volume blx
 blx_unit_test(agent/send/pipeline LIBRARIES unit_agent_fake_volume blx_agent)
 blx_unit_test(agent/reboot/save LIBRARIES blx_reboot blx_agent)
 blx_unit_test(agent/reboot/proof LIBRARIES blx_reboot blx_agent)
+blx_unit_test(agent/track/sleep LIBRARIES blx_agent)
