@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `blxrep`: finds the subcommand in one table, reads its options, runs it, prints its error. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/examples.h"
+#include "cli/fetched.h"
 #include "cli/screen.h"
 
 struct command {
@@ -333,6 +335,16 @@ static enum blx_exit run(const struct command *command, const char *side, int ar
     if (result != BLX_CONFIG_RUN)
         return BLX_EXIT_OK;
     struct cli_request request = {.config = &config, .argc = argc, .argv = argv, .side = side};
+#ifndef BLXREP_STATIC
+    BLX_CLEANUP(cli_fetched_done) struct cli_fetched fetched = {.life_fd = -1};
+    int rc = cli_fetch_copies(command->command, &config, argc, argv, &fetched, err);
+    if (rc < 0)
+        return rc == -EINVAL ? BLX_EXIT_USAGE : BLX_EXIT_FAILED;
+    if (fetched.argv != NULL) {
+        request.argc = fetched.argc;
+        request.argv = fetched.argv;
+    }
+#endif
     return command->run(&request, err);
 }
 

@@ -84,7 +84,8 @@ static void pass_over(const struct object_history_entry *entry, struct object_ad
 /* Adds the depot's checkpoints of the agent, or only one, to the adoption. */
 static int add_checkpoints(struct blx_adoption *adoption, struct object_depot *depot,
                            const char *agent_id, const char *checkpoint,
-                           struct object_adopt_report *report, struct blx_error *err)
+                           const struct object_adopt_ways *ways, struct object_adopt_report *report,
+                           struct blx_error *err)
 {
     OBJECT_CLEANUP_HISTORY struct object_history history = {0};
     blx_timestamp only = 0;
@@ -103,6 +104,8 @@ static int add_checkpoints(struct blx_adoption *adoption, struct object_depot *d
             continue;
         }
         rc = read_next(depot, agent_id, &history, &at, &copied, &used, report, err);
+        if (rc == 0 && ways->note != NULL)
+            rc = ways->note(ways->arg, &copied, err);
         if (rc == 0)
             rc = blx_adoption_add(adoption, &copied, history.entries[used].hash, err);
         if (rc == 0)
@@ -181,21 +184,35 @@ static int fetch(void *arg, const char *volume, uint32_t number,
     return rc < 0 ? rc : 0;
 }
 
+int object_adopt_with(const struct blx_store *store, struct object_depot *depot,
+                      const char *agent_id, const char *checkpoint,
+                      const struct object_adopt_ways *ways, struct object_adopt_report *report,
+                      struct blx_error *err)
+{
+    struct blx_adoption *adoption = NULL;
+    int rc = blx_adoption_open(store, agent_id, ways->how, &adoption, err);
+    if (rc == 0)
+        rc = add_checkpoints(adoption, depot, agent_id, checkpoint, ways, report, err);
+    if (rc == 0 && ways->ready != NULL)
+        rc = ways->ready(ways->arg, err);
+    if (rc == 0 && ways->fetch != NULL)
+        rc = blx_adoption_fill(adoption, ways->fetch, ways->arg, err);
+    if (rc == 0) {
+        blx_adoption_count(adoption, &report->objects, &report->bytes);
+        rc = blx_adoption_finish(adoption, ways->place, err);
+    }
+    blx_adoption_close(adoption);
+    return rc;
+}
+
 int object_adopt_agent(const struct blx_store *store, struct object_depot *depot,
                        const char *agent_id, const char *checkpoint,
                        struct object_adopt_report *report, struct blx_error *err)
 {
-    struct blx_adoption *adoption = NULL;
     struct adopting adopting = {.depot = depot, .agent_id = agent_id, .report = report};
-    int rc = blx_adoption_open(store, agent_id, BLX_ADOPTION_KEPT, &adoption, err);
-    if (rc == 0)
-        rc = add_checkpoints(adoption, depot, agent_id, checkpoint, report, err);
-    if (rc == 0)
-        rc = blx_adoption_fill(adoption, fetch, &adopting, err);
-    if (rc == 0) {
-        blx_adoption_count(adoption, &report->objects, &report->bytes);
-        rc = blx_adoption_finish(adoption, object_depot_name(depot), err);
-    }
-    blx_adoption_close(adoption);
-    return rc;
+    const struct object_adopt_ways ways = {.how = BLX_ADOPTION_KEPT,
+                                           .fetch = fetch,
+                                           .arg = &adopting,
+                                           .place = object_depot_name(depot)};
+    return object_adopt_with(store, depot, agent_id, checkpoint, &ways, report, err);
 }

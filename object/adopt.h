@@ -30,6 +30,22 @@ int object_adopt_agent(const struct blx_store *store, struct object_depot *depot
                        const char *agent_id, const char *checkpoint,
                        struct object_adopt_report *report, struct blx_error *err);
 
+/* The same with other ways to get the segments. */
+struct object_adopt_ways {
+    enum blx_adoption_how how;
+    /* Sees each checkpoint before it is added; may be NULL. */
+    int (*note)(void *arg, const struct blx_copied *copied, struct blx_error *err);
+    /* After the last one; may be NULL. */
+    int (*ready)(void *arg, struct blx_error *err);
+    blx_adoption_fetch *fetch; /* NULL: the agent has no segments */
+    void *arg;
+    const char *place; /* for the marks; NULL: none are made */
+};
+int object_adopt_with(const struct blx_store *store, struct object_depot *depot,
+                      const char *agent_id, const char *checkpoint,
+                      const struct object_adopt_ways *ways, struct object_adopt_report *report,
+                      struct blx_error *err);
+
 /* Makes `path` that object, durable and whole or not at all; a file that is it already stays. 1: it
  * was fetched. */
 int object_adopt_file(struct object_depot *depot, const char *key,

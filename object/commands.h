@@ -17,3 +17,9 @@ int object_command_copy(const struct blx_config *config, struct blx_error *err);
 int object_command_pull(const struct blx_config *config, enum object_pull_end end,
                         struct blx_error *err);
 int object_command_adopt(const struct blx_config *config, struct blx_error *err);
+
+/* Copies as a data directory in the cache; the last word says how much is fetched at once. */
+int object_command_fetch_lists(const struct blx_config *config, struct blx_error *err);
+int object_command_fetch_tails(const struct blx_config *config, struct blx_error *err);
+int object_command_fetch_ahead(const struct blx_config *config, struct blx_error *err);
+int object_command_fetch_wholes(const struct blx_config *config, struct blx_error *err);

@@ -15,6 +15,7 @@
 #include "store/checkpoint/manifest_file.h"
 #include "store/copy/copy_source.h"
 #include "store/own_id.h"
+#include "store/segment/segment_part.h"
 
 _Static_assert((int)BLX_OBJECT_LOCK_NONE == (int)BLX_COPIED_NOT_LOCKED, "locks");
 _Static_assert((int)BLX_OBJECT_LOCK_GOVERNANCE == (int)BLX_COPIED_GOVERNANCE, "locks");
@@ -108,6 +109,16 @@ static int lock_on(struct copying *copying, const char *key, enum blx_copied_loc
     return 0;
 }
 
+/* Whoever reads the copy can plan with the tail alone, and check it. */
+static int hash_tail(int fd, uint64_t bytes, struct blx_copied_object *object,
+                     struct blx_error *err)
+{
+    int rc = blx_segment_find_tail(fd, bytes, &object->tail_bytes, err);
+    return rc < 0 ? rc
+                  : object_hash_part(fd, bytes - object->tail_bytes, object->tail_bytes,
+                                     object->tail_hash, err);
+}
+
 static int send_file(void *arg, uint32_t number, int fd, uint64_t bytes, struct blx_error *err)
 {
     struct entry_copy *entry = arg;
@@ -119,6 +130,9 @@ static int send_file(void *arg, uint32_t number, int fd, uint64_t bytes, struct 
     struct sent *sent = &entry->sent[entry->count++];
     *sent = (struct sent){.number = number, .object = {.bytes = bytes}};
     int rc = object_hash_file(fd, bytes, sent->object.hash, err);
+    if (rc < 0)
+        return rc;
+    rc = hash_tail(fd, bytes, &sent->object, err);
     if (rc < 0)
         return rc;
     blx_copied_segment_key(key, copying->own_id, entry->volume, number, &sent->object);

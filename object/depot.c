@@ -21,6 +21,8 @@ int object_depot_open(const char *where, const struct blx_config *config,
     if (!object_depot_is_url(where))
         return object_depot_open_folder(where, depot, err);
     store.url = (char *)where;
+    if (store.region == NULL)
+        store.region = getenv("AWS_REGION");
     return object_depot_open_bucket(&store, &config->bandwidth_limit, depot, err);
 }
 
@@ -96,14 +98,21 @@ int object_depot_clean(struct object_depot *depot, const char *folder, struct bl
     return depot->ops->clean(depot, folder, err);
 }
 
-int object_hash_file(int fd, uint64_t bytes, uint8_t hash[OBJECT_HASH_BYTES], struct blx_error *err)
+int object_depot_read_ranges(struct object_depot *depot, struct object_range *ranges, size_t count,
+                             struct blx_error *err)
+{
+    return depot->ops->read_ranges(depot, ranges, count, err);
+}
+
+int object_hash_part(int fd, uint64_t offset, uint64_t bytes, uint8_t hash[OBJECT_HASH_BYTES],
+                     struct blx_error *err)
 {
     struct object_digest digest;
     char buffer[64 << 10];
     int rc = object_digest_begin(&digest, OBJECT_DIGEST_PLAIN, err);
     for (uint64_t at = 0; rc == 0 && at < bytes;) {
         size_t step = bytes - at < sizeof(buffer) ? (size_t)(bytes - at) : sizeof(buffer);
-        rc = blx_pread_full(fd, buffer, step, at);
+        rc = blx_pread_full(fd, buffer, step, offset + at);
         if (rc < 0)
             blx_error_errno(err, rc, "cannot read what is copied");
         else
@@ -112,4 +121,9 @@ int object_hash_file(int fd, uint64_t bytes, uint8_t hash[OBJECT_HASH_BYTES], st
     }
     object_digest_end(&digest, hash, NULL);
     return rc;
+}
+
+int object_hash_file(int fd, uint64_t bytes, uint8_t hash[OBJECT_HASH_BYTES], struct blx_error *err)
+{
+    return object_hash_part(fd, 0, bytes, hash, err);
 }

@@ -56,6 +56,21 @@ int object_depot_fetch(struct object_depot *depot, const char *key,
                        const uint8_t hash[OBJECT_HASH_BYTES], uint64_t bytes, int fd,
                        struct blx_error *err);
 
+/*
+ * Ranges of many objects, as many at once as the depot bears: the bytes of each come into
+ * `content`, unless `is_read` stays false. What they are is to be checked by the caller: somebody
+ * may have written over the key. 0 also if some could not be read.
+ */
+struct object_range {
+    char key[OBJECT_KEY_BYTES];
+    uint64_t offset;
+    size_t bytes;
+    void *content; /* the caller's */
+    bool is_read;
+};
+int object_depot_read_ranges(struct object_depot *depot, struct object_range *ranges, size_t count,
+                             struct blx_error *err);
+
 /* The same for one of at most `limit` bytes, into a new buffer that the caller frees. */
 int object_depot_read(struct object_depot *depot, const char *key,
                       const uint8_t hash[OBJECT_HASH_BYTES], size_t limit, void **content,
@@ -73,6 +88,10 @@ int object_depot_list_folders(struct object_depot *depot, const char *folder,
 
 /* Removes the key with all its versions. -EACCES: one of them is locked; then nothing was tried. */
 int object_depot_remove(struct object_depot *depot, const char *key, struct blx_error *err);
+
+/* SHA-256 of `bytes` bytes of the file from `offset` on. */
+int object_hash_part(int fd, uint64_t offset, uint64_t bytes, uint8_t hash[OBJECT_HASH_BYTES],
+                     struct blx_error *err);
 
 /* SHA-256 of the file's first `bytes` bytes. */
 int object_hash_file(int fd, uint64_t bytes, uint8_t hash[OBJECT_HASH_BYTES],

@@ -17,6 +17,7 @@
 
 enum {
     CONNECTIONS = 4,
+    RANGE_CONNECTIONS = 32,
     READ_PIECE_BYTES = 8 << 20,
     VERSIONS_A_PAGE = 1000,
     MOST_VERSIONS = 64, /* of a key that are looked at: the oldest, which nobody can push aside */
@@ -28,7 +29,8 @@ enum {
 #define PART_BYTES (UINT64_C(64) << 20)
 
 struct bucket_depot {
-    struct object_depot depot;
+    struct object_depot depot;                  /* the first: it is what the callers have */
+    struct blx_config_object_store config;      /* its texts are borrowed */
     struct object_bucket *buckets[CONNECTIONS]; /* the first one for single requests */
     struct object_pace pace;
 };
@@ -308,6 +310,56 @@ static int bucket_fetch(struct object_depot *depot, const char *key, const uint8
     return find_version(depot, key, hash, bytes, fd, err);
 }
 
+/* A share of the ranges, over a connection of its own. */
+struct range_worker {
+    pthread_t thread;
+    struct object_bucket *bucket;
+    struct object_range *ranges;
+    size_t first, count, step;
+};
+
+static void *read_some(void *arg)
+{
+    const struct range_worker *worker = arg;
+    for (size_t i = worker->first; i < worker->count; i += worker->step) {
+        struct object_range *range = &worker->ranges[i];
+        range->is_read = object_bucket_get(worker->bucket, range->key, "", range->offset,
+                                           range->content, range->bytes, NULL) == 0;
+    }
+    return NULL;
+}
+
+/* Small ranges wait for the line, and not for its width: so there are many at once. */
+static int bucket_read_ranges(struct object_depot *depot, struct object_range *ranges, size_t count,
+                              struct blx_error *err)
+{
+    struct bucket_depot *made = (struct bucket_depot *)depot;
+    struct range_worker workers[RANGE_CONNECTIONS] = {0};
+    size_t wanted = count < RANGE_CONNECTIONS ? count : RANGE_CONNECTIONS, opened = 0, started = 0;
+    int rc = 0;
+    while (rc == 0 && opened < wanted) {
+        rc = object_bucket_open(&made->config, &workers[opened].bucket, err);
+        if (rc == 0)
+            object_bucket_set_pace(workers[opened++].bucket, &made->pace);
+    }
+    for (size_t i = 0; rc == 0 && i < opened; i++) {
+        workers[i].ranges = ranges;
+        workers[i].first = i;
+        workers[i].count = count;
+        workers[i].step = opened;
+        if (i > 0 && pthread_create(&workers[i].thread, NULL, read_some, &workers[i]) != 0)
+            break; /* its share stays unread */
+        started = i + 1;
+    }
+    if (started > 0)
+        read_some(&workers[0]);
+    for (size_t i = 1; i < started; i++)
+        pthread_join(workers[i].thread, NULL);
+    for (size_t i = 0; i < opened; i++)
+        object_bucket_close(workers[i].bucket);
+    return rc;
+}
+
 /* The newest size of the key; if it was deleted, the oldest version's. */
 static int look(struct object_depot *depot, const char *key, uint64_t *bytes, struct blx_error *err)
 {
@@ -485,6 +537,7 @@ static const struct object_depot_ops bucket_ops = {
     .set_lock = bucket_set_lock,
     .fetch = bucket_fetch,
     .read = bucket_read,
+    .read_ranges = bucket_read_ranges,
     .list = bucket_list,
     .list_folders = bucket_list_folders,
     .remove = bucket_remove,
@@ -505,6 +558,7 @@ int object_depot_open_bucket(const struct blx_config_object_store *config,
     if (made == NULL)
         return blx_error_errno(err, -ENOMEM, "cannot open the object store");
     made->depot.ops = &bucket_ops;
+    made->config = *config;
     object_pace_init(&made->pace, limit);
     for (size_t i = 0; rc == 0 && i < CONNECTIONS; i++) {
         rc = object_bucket_open(config, &made->buckets[i], err);

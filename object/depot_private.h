@@ -20,6 +20,8 @@ struct object_depot_ops {
                  int fd, struct blx_error *err);
     int (*read)(struct object_depot *depot, const char *key, const uint8_t *hash, size_t limit,
                 void **content, size_t *bytes, struct blx_error *err);
+    int (*read_ranges)(struct object_depot *depot, struct object_range *ranges, size_t count,
+                       struct blx_error *err);
     int (*list)(struct object_depot *depot, const char *folder, object_depot_visit_key *visit,
                 void *arg, struct blx_error *err);
     int (*list_folders)(struct object_depot *depot, const char *folder, object_depot_visit *visit,

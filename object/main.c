@@ -17,6 +17,19 @@ struct subcommand {
     struct blx_config_program program;
 };
 
+/* For commands that read copies: people never type it. */
+#define FETCH(how)                                                                                 \
+    {                                                                                              \
+        "fetch-" #how, object_command_fetch_##how,                                                 \
+        {                                                                                          \
+            .name = "blxrep-copy", .command = BLX_COMMAND_FETCH, .help = {                         \
+                .usage = "blxrep-copy fetch-" #how " --data-dir=FOLDER|URL",                       \
+                .description = "Makes a data directory of copies in the cache, for another "       \
+                               "command."                                                          \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
 /* The last one needs no word. */
 static const struct subcommand subcommands[] = {
     {"copy",
@@ -40,6 +53,10 @@ static const struct subcommand subcommands[] = {
                         "[--json]",
                .description = "Takes agents with all their checkpoints from copies into a data "
                               "directory."}}},
+    FETCH(lists),
+    FETCH(tails),
+    FETCH(ahead),
+    FETCH(wholes),
     {"check",
      object_command_check,
      {.name = "blxrep-copy",

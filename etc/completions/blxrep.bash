@@ -14,14 +14,14 @@ _blxrep_options() {
     enroll) echo --config --agent --copier --data-dir --init --dispatcher-addr --output --token --help --version ;;
     keygen) echo --config --output --check --print --data-dir --agent --help --version ;;
     join) echo --config --credentials --device --dispatcher-addr --force --token --token-file --help --version ;;
-    show) echo --config --agent --data-dir --start --end --since --last --utc --json --help --version ;;
-    restore) echo --config --agent --checkpoint --device --data-dir --output --token --takes-over --dispatcher-addr --key --format --delta --resume --overlay --incomplete --dry-run --force --json --help --version ;;
+    show) echo --config --agent --data-dir --cache-dir --cache-size --start --end --since --last --utc --json --help --version ;;
+    restore) echo --config --agent --checkpoint --device --data-dir --cache-dir --cache-size --output --token --takes-over --dispatcher-addr --key --format --delta --resume --overlay --incomplete --dry-run --force --json --help --version ;;
     agent-restore) echo --config --dispatcher-addr --token-file --output --device --key --delta --files --path --resume --verify --state-dir --force --help --version ;;
-    mount) echo --config --agent --checkpoint --data-dir --key --writable --foreground --idle --mountpoint --help --version ;;
-    boot) echo --config --agent --checkpoint --data-dir --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
-    test) echo --config --agent --checkpoint --data-dir --key --memory --cpus --disk-bus --firmware --accelerator --incomplete --within --expect --command --level --json --help --version ;;
+    mount) echo --config --agent --checkpoint --data-dir --cache-dir --cache-size --key --writable --foreground --idle --mountpoint --help --version ;;
+    boot) echo --config --agent --checkpoint --data-dir --cache-dir --cache-size --device --key --memory --cpus --network --keep --vnc --disk-bus --firmware --accelerator --incomplete --help --version ;;
+    test) echo --config --agent --checkpoint --data-dir --cache-dir --cache-size --key --memory --cpus --disk-bus --firmware --accelerator --incomplete --within --expect --command --level --json --help --version ;;
     tester) echo --config --data-dir --key --memory --accelerator --test-jobs --log-format --verbose --help --version ;;
-    files) echo --config --agent --checkpoint --device --data-dir --output --key --kernel --kernel-dir --force --json --path --help --version ;;
+    files) echo --config --agent --checkpoint --device --data-dir --cache-dir --cache-size --output --key --kernel --kernel-dir --force --json --path --help --version ;;
     copy) echo --config --agent --data-dir --to --from --credentials --bandwidth-limit --json --help --version ;;
     adopt) echo --config --agent --checkpoint --data-dir --from --credentials --bandwidth-limit --json --help --version ;;
     page) echo --config --data-dir --page-listen --role --help --version ;;
@@ -34,7 +34,7 @@ _blxrep_options() {
     retire-ca) echo --config --data-dir --dry-run --force --help --version ;;
     policy) echo --config --agent --data-dir --policy-dir --json --help --version ;;
     status) echo --config --data-dir --run-dir --json --watch --check --help --version ;;
-    verify) echo --config --agent --data-dir --json --help --version ;;
+    verify) echo --config --agent --data-dir --cache-dir --cache-size --json --help --version ;;
     prune) echo --config --agent --data-dir --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly \
         --keep-yearly --keep-tested --keep-within --min-age --policy-dir --dry-run --confirm --json --help --version ;;
     remove) echo --config --agent --data-dir --volume --uncommitted --checkpoint --dry-run --yes --json --help --version ;;
@@ -43,7 +43,7 @@ _blxrep_options() {
     move) echo --config --agent --to --data-dir --force --help --version ;;
     log) echo --config --agent --data-dir --verify --utc --json --help --version ;;
     test-event) echo --config --data-dir --on-event --hook-timeout --help --version ;;
-    info) echo --config --agent --checkpoint --data-dir --utc --json --help --version ;;
+    info) echo --config --agent --checkpoint --data-dir --cache-dir --cache-size --utc --json --help --version ;;
     rescue-image) echo --config --output --pxe --dispatcher-addr --kernel-dir --kernel-package --help --version ;;
     takeover) echo --config --rescue --dispatcher-addr --token-file --output --dry-run --yes --help --version ;;
     disks) echo --config --help --version ;;
@@ -58,7 +58,7 @@ _blxrep_value() {
     local option=$1 word=$2
     case $option in
     --config | --credentials | --encryption-key | --key | --print | --check | --token-file | --device | --output | --writable | --keep | --overlay) compgen -f -- "$word" ;;
-    --to | --from | --data-dir | --run-dir | --policy-dir | --state-dir | --mountpoint | --pxe | --kernel-dir | --rescue) compgen -d -- "$word" ;;
+    --to | --from | --data-dir | --cache-dir | --run-dir | --policy-dir | --state-dir | --mountpoint | --pxe | --kernel-dir | --rescue) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
     --network) compgen -W "none user" -- "$word" ;;
     --disk-bus) compgen -W "virtio sata scsi" -- "$word" ;;

@@ -43,6 +43,7 @@ void blx_config_done(struct blx_config *config)
                      config->end,
                      config->token,
                      config->to,
+                     config->cache_dir,
                      config->metrics_listen,
                      config->page_listen,
                      config->on_event,
@@ -196,7 +197,7 @@ int blx_config_require(enum blx_command command, const struct blx_config *config
         STORE = BLX_COMMAND_DISPATCHER | BLX_COMMAND_TEST_EVENT | BLX_COMMAND_VERIFY |
                 BLX_COMMAND_PRUNE | BLX_COMMAND_RENEW | BLX_COMMAND_RENEW_CA |
                 BLX_COMMAND_RETIRE_CA | BLX_COMMAND_TESTER | BLX_COMMAND_COPY | BLX_COMMAND_ADOPT |
-                BLX_COMMAND_PAGE | BLX_COMMAND_PAGE_SERVER | STORED,
+                BLX_COMMAND_PAGE | BLX_COMMAND_PAGE_SERVER | BLX_COMMAND_FETCH | STORED,
     };
     const struct {
         const char *name;

@@ -153,9 +153,11 @@ struct blx_config {
     char *volume; /* remove --volume=NAME */
     bool uncommitted;
     bool yes;
-    bool undo;     /* archive --undo */
-    char *to;      /* rename: a name; copy: a folder or an object store's URL */
-    char **pinned; /* owned, pinned_count of them: remove --checkpoint=TIMESTAMP */
+    bool undo;            /* archive --undo */
+    char *cache_dir;      /* of copies that are read; NULL: the user's own */
+    uint64_t cache_bytes; /* that stay there */
+    char *to;             /* rename: a name; copy: a folder or an object store's URL */
+    char **pinned;        /* owned, pinned_count of them: remove --checkpoint=TIMESTAMP */
     size_t pinned_count;
     bool confirm;
     bool verify;
@@ -274,6 +276,7 @@ enum blx_command {
     BLX_COMMAND_MOVE = 1ULL << 41,
     BLX_COMMAND_COPY = 1ULL << 42,
     BLX_COMMAND_ADOPT = 1ULL << 43,
+    BLX_COMMAND_FETCH = 1ULL << 44, /* blxrep-copy, for commands that read copies */
     BLX_COMMAND_TEST = 1ULL << 45,
     BLX_COMMAND_PAGE = 1ULL << 46,        /* blxrep dispatcher page */
     BLX_COMMAND_PAGE_SERVER = 1ULL << 47, /* blxrep-page */

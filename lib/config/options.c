@@ -38,6 +38,7 @@ enum {
     OBJECT_STORE = BLX_COMMAND_OBJECT_STORE,
     COPY = BLX_COMMAND_COPY,
     ADOPT = BLX_COMMAND_ADOPT,
+    FETCH = BLX_COMMAND_FETCH,
     BOOT = BLX_COMMAND_BOOT,
     TEST = BLX_COMMAND_TEST,
     SAVE = BLX_COMMAND_SAVE,
@@ -56,7 +57,9 @@ enum {
     PAUSE = BLX_COMMAND_PAUSE | BLX_COMMAND_RESUME,
     STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN | PRUNE | PIN | REVOKE |
             PAUSE | INFO | LOG | RENEW | REMOVE | ARCHIVE | MOUNT | FILES | KEYGEN | OBJECT_STORE |
-            BOOT | TEST | TEST_EVENT | RENAME | MOVE | READMIT | COPY | ADOPT | PAGE,
+            BOOT | TEST | TEST_EVENT | RENAME | MOVE | READMIT | COPY | ADOPT | PAGE,FETCH,
+    /* They read copies as well as a data directory. */
+    READS_COPIES = SHOW | INFO | RESTORE | VERIFY | MOUNT | FILES | BOOT | TEST,
     ALL = AGENT | DISPATCHER | STORE | JOIN | PULL | POLICY | KEYGEN | RESCUE_IMAGE | BARE | SAVE |
           ARM,TESTER,
 };
@@ -108,7 +111,7 @@ static const struct blx_option options[] = {
      .offset = FIELD(agent),
      .example = "\"agent1\""},
     {.info = {"agent", "ID", "only this agent; without it: all of them",
-              VERIFY | PRUNE | LOG | KEYGEN | COPY | ADOPT, false},
+              VERIFY | PRUNE | LOG | KEYGEN | COPY | ADOPT | FETCH, false},
      .kind = BLX_OPTION_NAME,
      .offset = FIELD(agent),
      .example = "\"agent1\""},
@@ -131,8 +134,8 @@ static const struct blx_option options[] = {
      .offset = FIELD(checkpoint),
      .example = "\"latest\""},
     {.info = {"checkpoint", "TIMESTAMP",
-              "only this one: YYYYMMDDHHMMSS (UTC), or latest; without it: all of them", ADOPT,
-              false},
+              "only this one: YYYYMMDDHHMMSS (UTC), or latest; without it: all of them",
+              ADOPT | FETCH, false},
      .kind = BLX_OPTION_CHECKPOINT,
      .offset = FIELD(checkpoint),
      .example = "\"latest\""},
@@ -248,7 +251,7 @@ static const struct blx_option options[] = {
     {.info = {"bandwidth-limit", "RATE|RULES",
               "the most bytes to send per second, such as 10M, or rules by time of day: "
               "\"mon-fri 08:00-18:00 2M, 20M\"",
-              AGENT | COPY | ADOPT, true},
+              AGENT | COPY | ADOPT | FETCH, true},
      .kind = BLX_OPTION_BANDWIDTH,
      .offset = FIELD(bandwidth_limit),
      .fallback = "none",
@@ -594,6 +597,21 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_TEXT,
      .offset = FIELD(to),
      .example = "\"/mnt/copies\""},
+    {.info =
+         {"cache-dir", "DIR",
+          "where parts of copies are kept that a --data-dir=FOLDER|URL needs; it may be removed "
+          "at any time",
+          READS_COPIES | FETCH, false},
+     .kind = BLX_OPTION_TEXT,
+     .offset = FIELD(cache_dir),
+     .example = "\"/var/cache/blxrep\""},
+    {.info = {"cache-size", "SIZE", "how much of it stays there after the command",
+              READS_COPIES | FETCH, false},
+     .kind = BLX_OPTION_SIZE,
+     .offset = FIELD(cache_bytes),
+     .fallback = "10G",
+     .example = "\"10G\"",
+     .high = INT64_MAX},
     {.info = {"from", "HOST:PORT|FOLDER|URL",
               "another dispatcher, or the copies that agents are taken from", COPY | ADOPT, false},
      .kind = BLX_OPTION_TEXT,

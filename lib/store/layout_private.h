@@ -280,6 +280,13 @@ struct blx_copied_object_disk {
 } __attribute__((packed));
 _Static_assert(sizeof(struct blx_copied_object_disk) == 48, "copied object");
 
+/* From version 2 on; one for each object follows them. */
+struct blx_copied_tail_disk {
+    uint8_t hash[32];
+    blx_le64 bytes;
+} __attribute__((packed));
+_Static_assert(sizeof(struct blx_copied_tail_disk) == 40, "copied object's tail");
+
 /* What the last copy of an agent came to. */
 struct blx_elsewhere_disk {
     blx_le32 magic;

@@ -28,6 +28,7 @@ def read(path):
 # Each with its bit in the table's masks.
 COMMANDS = {name.lower().replace("_", "-"): int(bit) for name, bit in re.findall(r"BLX_COMMAND_(\w+) = 1(?:ULL)? << (\d+)", read("lib/config/config.h"))}
 COMMANDS["agent restore"] = COMMANDS.pop("pull")
+del COMMANDS["fetch"]  # blxrep types it, and nobody else
 
 
 def taken(command):

@@ -95,6 +95,7 @@ class Copy(Case):
             self.assertTrue("canary" in key or versions[0].is_locked(), key)
         agent.stop()
         self.dispatcher.stop()
+        self.check_read_in_place(store, expected)
         pki = self.path("pki")
         shutil.move(os.path.join(self.data_dir, "pki"), pki)
         shutil.rmtree(self.data_dir)
@@ -123,6 +124,43 @@ class Copy(Case):
         self.assertGreater(base.until.timestamp(), report["locked_until"])
         self.adopt(store, "other")
         self.check_adopted(self.path("other"), expected)
+
+    def read(self, command, *words, check=0, cache="cache", data_dir=None):
+        return self.command(command, "--agent=web1", f"--cache-dir={self.path(cache)}", *words, check=check, data_dir=data_dir)
+
+    def check_read_in_place(self, store, expected):
+        """Without a dispatcher and its data directory: the copies themselves are --data-dir."""
+        url, cache = store.url + "/copies/room", self.path("cache")
+        rows = json.loads(self.read("show", "--json", data_dir=url).stdout)
+        self.assertEqual([str(row["checkpoint"]) for row in rows][-2:], [stamp for stamp, _ in expected])
+        store.requests.clear()
+        self.read("info", "--checkpoint=latest", data_dir=url)
+        large = [version for key, versions in store.keys.items() if key.endswith(".seg") for version in versions
+                 if len(version.content) > 1 << 20]
+        self.assertGreater(len(large), 0)
+        self.assertLess(len(store.requests), 40)
+        self.assertEqual(sum(os.path.getsize(os.path.join(cache, "objects", name)) for name in os.listdir(cache + "/objects")
+                             if os.path.getsize(os.path.join(cache, "objects", name)) > 1 << 20), 0, "only tails came")
+        for stamp, original in expected:
+            image = self.path("in-place")
+            self.read("restore", f"--checkpoint={stamp}", f"--output={image}", data_dir=url)
+            check_equal(image, original)
+            os.unlink(image)
+        self.assertRegex(self.read("restore", "--checkpoint=latest", data_dir=url, check=2).stderr, "give --output=FILE")
+        self.assertRegex(self.command("pin", "--agent=web1", "--checkpoint=latest", data_dir=url, check=2).stderr, "is a copy, which")
+        self.command("verify", "--agent=web1", f"--cache-dir={cache}", data_dir=url)
+        listing = self.read("files", "--checkpoint=latest", "/", data_dir=url)
+        self.assertIn("second", listing.stdout)
+        wait_until("nothing is left of the runs", lambda: os.listdir(cache) == ["objects"], 20)
+        # What is damaged in the cache, or gone, comes again; a folder of copies is read in the same way.
+        shutil.rmtree(cache)
+        os.mkdir(self.path("folder"))
+        self.command("copy", f"--to={self.path('folder')}")
+        image = self.path("in-place")
+        self.read("restore", "--checkpoint=latest", f"--output={image}", "--cache-size=1M", data_dir=self.path("folder"))
+        check_equal(image, expected[-1][1])
+        wait_until("the cache is as small as it may be", lambda: sum(entry.stat().st_size for entry in os.scandir(cache + "/objects"))
+                   <= 1 << 20, 20)
 
     def test_the_dispatcher_copies_by_itself(self):
         store = self.store()

@@ -2,10 +2,14 @@
 /* Copies elsewhere: a checkpoint is given out whole or not at all, and an agent that is adopted is
  * there whole or not at all. */
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -15,6 +19,7 @@
 #include "store/copy/copy_source.h"
 #include "store/copy/elsewhere.h"
 #include "store/copy/segment_number_private.h"
+#include "store/segment/segment_part.h"
 #include "store_state.h"
 
 enum { MOST_FILES = 4 };
@@ -35,6 +40,8 @@ struct copying {
     uint8_t hash[BLX_COPIED_HASH_BYTES];
     char shifted[PATH_MAX];
     struct blx_elsewhere elsewhere;
+    int listen_fd;
+    pthread_t thread;
 };
 
 static struct copying copying;
@@ -422,6 +429,100 @@ static void elsewhere(void **state)
                &copying);
 }
 
+/* The answering side of blx_segment_fetch(). */
+static void *say_ok(void *arg)
+{
+    const int *listen_fd = arg;
+    int fd;
+    while ((fd = accept(*listen_fd, NULL, NULL)) >= 0) {
+        char line[PATH_MAX];
+        if (read(fd, line, sizeof(line)) > 0)
+            send(fd, "ok", 2, MSG_NOSIGNAL);
+        close(fd);
+    }
+    return NULL;
+}
+
+static void setup_fetch(void *arg)
+{
+    struct copying *copy = arg;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    setup(arg);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%.80s/fetch.sock",
+             copy->state.test.store.data_dir);
+    copy->listen_fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(copy->listen_fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(copy->listen_fd, 8), 0);
+    assert_int_equal(pthread_create(&copy->thread, NULL, say_ok, &copy->listen_fd), 0);
+}
+
+static void teardown_fetch(void *arg)
+{
+    struct copying *copy = arg;
+    shutdown(copy->listen_fd, SHUT_RDWR);
+    pthread_join(copy->thread, NULL);
+    close(copy->listen_fd);
+    teardown(arg);
+}
+
+static int run_fetch(void *arg, struct blx_error *err)
+{
+    const struct copying *copy = arg;
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/agents/web1/volumes/vda/00000001.seg",
+             copy->state.test.store.data_dir);
+    return blx_segment_fetch(path, err);
+}
+
+/* A part of the newest file that was given out. */
+static int run_part(void *arg, struct blx_error *err)
+{
+    const struct copying *copy = arg;
+    struct stat st;
+    uint64_t tail = 0;
+    char path[PATH_MAX + 8];
+    snprintf(path, sizeof(path), "%s.part", copy->paths[0]);
+    BLX_CLEANUP_FD int from = open(copy->paths[0], O_RDONLY | O_CLOEXEC);
+    BLX_CLEANUP_FD int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(from >= 0 && fd >= 0 && fstat(from, &st) == 0);
+    int rc = blx_segment_find_tail(from, (uint64_t)st.st_size, &tail, err);
+    if (rc < 0)
+        return rc;
+    static uint8_t bytes[1 << 20];
+    assert_true(tail <= sizeof(bytes));
+    assert_int_equal(pread(from, bytes, (size_t)tail, st.st_size - (off_t)tail), (ssize_t)tail);
+    return blx_segment_write_part(fd, bytes, (size_t)tail, (uint64_t)st.st_size, err);
+}
+
+/* It has the header of the whole one, and is marked. */
+static void check_part(void *arg, int rc)
+{
+    const struct copying *copy = arg;
+    struct stat part, whole;
+    uint32_t number = 0;
+    char path[PATH_MAX + 8];
+    snprintf(path, sizeof(path), "%s.part", copy->paths[0]);
+    assert_true(stat(path, &part) == 0 && stat(copy->paths[0], &whole) == 0);
+    assert_true(rc < 0 || (blx_segment_is_part(&part) && part.st_size == whole.st_size));
+    if (rc == 0)
+        assert_int_equal(blx_segment_peek_number(path, &number, NULL), 0);
+    assert_true(rc < 0 || number == copy->numbers[0]);
+    unlink(path);
+}
+
+static void check_any(void *arg, int rc)
+{
+    (void)arg, (void)rc;
+}
+
+static void parts(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){setup, run_part, check_part, teardown, 0}, &copying);
+    fault_loop(&(struct fault_case){setup_fetch, run_fetch, check_any, teardown_fetch, 0},
+               &copying);
+}
+
 static void set_number(void **state)
 {
     (void)state;
@@ -434,7 +535,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(encode),     cmocka_unit_test(decode),    cmocka_unit_test(open_source),
         cmocka_unit_test(each),       cmocka_unit_test(marks),     cmocka_unit_test(adopt),
-        cmocka_unit_test(set_number), cmocka_unit_test(elsewhere),
+        cmocka_unit_test(set_number), cmocka_unit_test(elsewhere), cmocka_unit_test(parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

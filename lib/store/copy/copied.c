@@ -11,7 +11,8 @@
 #include "store/layout_private.h"
 
 enum {
-    COPIED_VERSION = 1,
+    COPIED_VERSION_1 = 1, /* without tails */
+    COPIED_VERSION = 2,
     OBJECT_LEAST_BYTES =
         sizeof(struct blx_segment_header_disk) + sizeof(struct blx_segment_footer_disk),
 };
@@ -52,6 +53,8 @@ static const char *fault_of(const struct blx_copied *copied)
         if (copied->objects[i].bytes < OBJECT_LEAST_BYTES ||
             copied->objects[i].bytes > OBJECT_MOST_BYTES)
             return "an object's size is out of range";
+        if (copied->objects[i].tail_bytes > copied->objects[i].bytes)
+            return "an object's tail is longer than the object";
     }
     return NULL;
 }
@@ -64,6 +67,15 @@ static void encode_objects(const struct blx_copied *copied, uint8_t *at)
                                               .locked_until_s =
                                                   blx_le64_of((uint64_t)object->locked_until_s)};
         memcpy(disk.hash, object->hash, sizeof(disk.hash));
+        memcpy(at + i * sizeof(disk), &disk, sizeof(disk));
+    }
+}
+
+static void encode_tails(const struct blx_copied *copied, uint8_t *at)
+{
+    for (size_t i = 0; i < copied->object_count; i++) {
+        struct blx_copied_tail_disk disk = {.bytes = blx_le64_of(copied->objects[i].tail_bytes)};
+        memcpy(disk.hash, copied->objects[i].tail_hash, sizeof(disk.hash));
         memcpy(at + i * sizeof(disk), &disk, sizeof(disk));
     }
 }
@@ -87,8 +99,9 @@ int blx_copied_encode(const struct blx_copied *copied, void **content, size_t *b
         .object_count = blx_le32_of((uint32_t)copied->object_count),
         .copied_realtime_ns = blx_le64_of(copied->copied_realtime_ns),
     };
-    size_t total = sizeof(disk) + manifest_bytes +
-                   copied->object_count * sizeof(struct blx_copied_object_disk);
+    size_t objects_bytes = copied->object_count * sizeof(struct blx_copied_object_disk);
+    size_t total = sizeof(disk) + manifest_bytes + objects_bytes +
+                   copied->object_count * sizeof(struct blx_copied_tail_disk);
     if (total > BLX_COPIED_MAX_BYTES)
         return blx_error_set(err, -EFBIG,
                              "cannot copy the checkpoint: it would take %zu bytes to name all its "
@@ -100,6 +113,7 @@ int blx_copied_encode(const struct blx_copied *copied, void **content, size_t *b
     memcpy(made, &disk, sizeof(disk));
     memcpy(made + sizeof(disk), manifest, manifest_bytes);
     encode_objects(copied, made + sizeof(disk) + manifest_bytes);
+    encode_tails(copied, made + sizeof(disk) + manifest_bytes + objects_bytes);
     size_t field = offsetof(struct blx_copied_disk, checksum);
     blx_le64 checksum = blx_le64_of(blx_layout_checksum(made, total, field));
     memcpy(made + field, &checksum, sizeof(checksum));
@@ -124,14 +138,26 @@ static int decode_objects(const uint8_t *at, size_t count, struct blx_copied *co
     return 0;
 }
 
+static void decode_tails(const uint8_t *at, struct blx_copied *copied)
+{
+    for (size_t i = 0; i < copied->object_count; i++) {
+        struct blx_copied_tail_disk disk;
+        memcpy(&disk, at + i * sizeof(disk), sizeof(disk));
+        memcpy(copied->objects[i].tail_hash, disk.hash, sizeof(disk.hash));
+        copied->objects[i].tail_bytes = blx_le64_get(disk.bytes);
+    }
+}
+
 static int decode(uint8_t *content, size_t bytes, const struct blx_copied_disk *disk,
                   struct blx_copied *copied, struct blx_error *err)
 {
     size_t manifest_bytes = blx_le32_get(disk->manifest_bytes);
     size_t count = blx_le32_get(disk->object_count);
     size_t rest = bytes - sizeof(*disk);
-    if (manifest_bytes > rest ||
-        (rest - manifest_bytes) != count * sizeof(struct blx_copied_object_disk))
+    size_t each = sizeof(struct blx_copied_object_disk);
+    if (disk->version > COPIED_VERSION_1)
+        each += sizeof(struct blx_copied_tail_disk);
+    if (manifest_bytes > rest || (rest - manifest_bytes) != count * each)
         return blx_error_set(err, -EBADMSG, "its parts do not fit it");
     copied->copied_realtime_ns = blx_le64_get(disk->copied_realtime_ns);
     if (disk->lock < BLX_COPIED_LOCKS)
@@ -139,6 +165,10 @@ static int decode(uint8_t *content, size_t bytes, const struct blx_copied_disk *
     int rc = blx_manifest_decode(content + sizeof(*disk), manifest_bytes, &copied->manifest, err);
     if (rc == 0 && decode_objects(content + sizeof(*disk) + manifest_bytes, count, copied) < 0)
         return blx_error_errno(err, -ENOMEM, "cannot read the checkpoint");
+    if (rc == 0 && disk->version > COPIED_VERSION_1)
+        decode_tails(content + sizeof(*disk) + manifest_bytes +
+                         count * sizeof(struct blx_copied_object_disk),
+                     copied);
     const char *fault = rc == 0 ? fault_of(copied) : NULL;
     return fault != NULL ? blx_error_set(err, -EBADMSG, "%s", fault) : rc;
 }
@@ -154,7 +184,7 @@ int blx_copied_decode(void *content, size_t bytes, struct blx_copied *copied, st
     size_t field = offsetof(struct blx_copied_disk, checksum);
     if (blx_layout_checksum(content, bytes, field) != blx_le64_get(disk.checksum))
         return blx_error_set(err, -EBADMSG, "its checksum is wrong");
-    if (disk.version != COPIED_VERSION)
+    if (disk.version < COPIED_VERSION_1 || disk.version > COPIED_VERSION)
         return blx_error_set(err, -ENOTSUP,
                              "it has version %u, this program knows %d; use a newer blxrep",
                              disk.version, COPIED_VERSION);

@@ -41,6 +41,8 @@ struct blx_copied_object {
     uint8_t hash[BLX_COPIED_HASH_BYTES];
     uint64_t bytes;
     int64_t locked_until_s; /* since 1970, when the checkpoint was copied; 0: not locked */
+    uint64_t tail_bytes;    /* the index and the footer, which are enough to plan; 0: not known */
+    uint8_t tail_hash[BLX_COPIED_HASH_BYTES]; /* of these bytes */
 };
 
 struct blx_copied {

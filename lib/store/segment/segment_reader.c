@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "store/segment/segment_part.h"
 
 int blx_segment_reader_name(struct blx_segment_reader *reader, const char *volume_dir,
                             uint32_t number, struct blx_error *err)
@@ -206,6 +208,7 @@ static int read_ends(struct blx_segment_reader *reader, struct blx_segment_foote
         return reader->fd;
     if (fstat(reader->fd, &st) != 0)
         return blx_error_errno(err, -errno, "cannot read '%s'", reader->path);
+    reader->is_part = blx_segment_is_part(&st);
     int rc = blx_segment_reader_header(reader, &header, err);
     return rc == 0 ? blx_segment_reader_footer(reader, (uint64_t)st.st_size, footer, err) : rc;
 }
@@ -275,16 +278,43 @@ const struct blx_segment_summary *blx_segment_reader_summary(
     return &reader->summary;
 }
 
+/* Makes the open file the whole segment, under the same descriptor: other threads read from it, and
+ * from now on they read the whole one, too. */
+static int make_whole(const struct blx_segment_reader *reader, int fd, struct blx_error *err)
+{
+    struct stat st;
+    if (!reader->is_part)
+        return 0;
+    if (fstat(fd, &st) != 0)
+        return blx_error_errno(err, -errno, "cannot read '%s'", reader->path);
+    if (!blx_segment_is_part(&st))
+        return 0;
+    int rc = blx_segment_fetch(reader->path, err);
+    if (rc < 0)
+        return rc;
+    BLX_CLEANUP_FD int whole = blx_open(reader->path, O_RDONLY | O_NOFOLLOW, 0, err);
+    if (whole < 0)
+        return whole;
+    return dup3(whole, fd, O_CLOEXEC) < 0
+               ? blx_error_errno(err, -errno, "cannot open '%s' again", reader->path)
+               : 0;
+}
+
 /* Also if the file was given up. */
 static int read_anyhow(const struct blx_segment_reader *reader, void *buffer, size_t bytes,
                        uint64_t offset, struct blx_error *err)
 {
-    if (reader->fd >= 0)
-        return read_at(reader, buffer, bytes, offset, err);
+    if (reader->fd >= 0) {
+        int rc = make_whole(reader, reader->fd, err);
+        return rc == 0 ? read_at(reader, buffer, bytes, offset, err) : rc;
+    }
     BLX_CLEANUP_FD int fd = blx_open(reader->path, O_RDONLY | O_NOFOLLOW, 0, err);
     if (fd < 0)
         return fd;
-    int rc = blx_pread_full(fd, buffer, bytes, offset);
+    int rc = make_whole(reader, fd, err);
+    if (rc < 0)
+        return rc;
+    rc = blx_pread_full(fd, buffer, bytes, offset);
     if (rc == -ENODATA)
         return damaged(reader, "it is too short", err);
     if (rc < 0)

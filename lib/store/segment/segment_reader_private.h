@@ -12,6 +12,7 @@
 
 struct blx_segment_reader {
     int fd;                    /* -1: blx_segment_reader_shrink() has closed it */
+    bool is_part;              /* its frames may have to be fetched first: segment_part.h */
     char *path;                /* owned; set by blx_segment_reader_name() */
     uint64_t frames_end_bytes; /* where the digests begin, or the index if there are none */
     uint64_t index_offset_bytes;
