@@ -406,6 +406,16 @@ uint64_t boot_guest_read_bytes(struct boot_guest *guest)
     return sample.read_bytes;
 }
 
+bool boot_guest_lacks_room(struct boot_guest *guest)
+{
+    return guest->state != ENDED && boot_machine_lacks_room(guest->machine);
+}
+
+uint64_t boot_guest_waited_ns(const struct boot_guest *guest)
+{
+    return guest->state != ENDED ? boot_machine_waited_ns(guest->machine) : 0;
+}
+
 enum boot_accelerator boot_guest_accelerator(const struct boot_guest *guest)
 {
     return guest->config.hardware.accelerator;

@@ -99,6 +99,13 @@ const char *boot_guest_tail(const struct boot_guest *guest, unsigned lines);
 /* How many bytes of its disks it has read; 0 if QEMU does not answer. */
 uint64_t boot_guest_read_bytes(struct boot_guest *guest);
 
+/* Whether it stands still because what it writes has no room on this host. */
+bool boot_guest_lacks_room(struct boot_guest *guest);
+
+/* How long one of its processors, the one that fared worst, could have run and did not, since this
+ * host was busy. 0 if it is off, or nobody knows. */
+uint64_t boot_guest_waited_ns(const struct boot_guest *guest);
+
 /* By what it runs now. */
 enum boot_accelerator boot_guest_accelerator(const struct boot_guest *guest);
 

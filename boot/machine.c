@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "boot/machine.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "base/clock.h"
 #include "base/program.h"
 #include "boot/arguments.h"
+#include "boot/cell.h"
 #include "boot/firmware.h"
 #include "boot/qmp.h"
 #include "boot/said.h"
@@ -109,16 +111,37 @@ static bool choose_user(struct blx_program_user *user)
     return geteuid() == 0;
 }
 
-static int start_qemu(struct boot_machine *machine, const struct boot_arguments *arguments,
-                      const int *fds, size_t fd_count, struct blx_error *err)
+static int confine(const void *arg)
+{
+    return boot_cell_enter(arg);
+}
+
+/* A network of the guest's and a screen go over sockets of QEMU's. */
+static struct boot_cell choose_cell(const struct boot_hardware *hardware)
+{
+    bool connects = hardware->network != BLX_BOOT_NO_NETWORK || hardware->vnc != NULL;
+    struct boot_cell cell = {.sockets = connects ? BOOT_CELL_SOCKETS : BOOT_CELL_NO_SOCKETS,
+                             .files = {-1, -1}};
+    if (hardware->kernel != NULL) {
+        cell.files[0] = BOOT_FD_KERNEL;
+        cell.files[1] = BOOT_FD_INITRD;
+    }
+    return cell;
+}
+
+static int start_qemu(struct boot_machine *machine, const struct boot_hardware *hardware,
+                      const struct boot_arguments *arguments, const int *fds, struct blx_error *err)
 {
     static const char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", NULL};
     struct blx_program_user user;
     const bool changes = choose_user(&user);
+    const struct boot_cell cell = choose_cell(hardware);
     const struct blx_program program = {
         .words = (const char *const *)arguments->words,
         .fds = fds,
-        .fd_count = fd_count,
+        .fd_count = BOOT_FD_DISKS + hardware->disk_count,
+        .confine = confine,
+        .confine_arg = &cell,
         .package = "qemu-system-x86 (Debian) or qemu-system-x86-core (RPM)",
         .environment = environment,
         .user = changes ? &user : NULL};
@@ -144,8 +167,7 @@ static int hand_over(struct boot_machine *machine, const struct boot_hardware *h
     memcpy(fds + BOOT_FD_DISKS, disk_fds, hardware->disk_count * sizeof(fds[0]));
     BLX_CLEANUP(boot_arguments_done) struct boot_arguments arguments;
     int rc = boot_arguments_make(hardware, &arguments, err);
-    return rc == 0 ? start_qemu(machine, &arguments, fds, BOOT_FD_DISKS + hardware->disk_count, err)
-                   : rc;
+    return rc == 0 ? start_qemu(machine, hardware, &arguments, fds, err) : rc;
 }
 
 /* What QEMU says if it gives up, which takes it a moment. */
@@ -274,6 +296,45 @@ int boot_machine_sample(struct boot_machine *machine, struct boot_sample *sample
     if (rc == 0)
         sample->program_counter = boot_qmp_register(answer, "RIP");
     return rc;
+}
+
+/* QEMU stops a machine whose disk has no room (werror=enospc). */
+bool boot_machine_lacks_room(struct boot_machine *machine)
+{
+    const char *answer;
+    return ask(machine, "{\"execute\":\"query-block\"}", &answer) == 0 &&
+           strstr(answer, "\"io-status\": \"nospace\"") != NULL;
+}
+
+/* "RAN WAITED TIMES", in nanoseconds. */
+static uint64_t waited_of(pid_t pid, const char *thread)
+{
+    char path[64];
+    unsigned long long waited_ns = 0;
+    snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", (int)pid, thread);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%*u %llu", &waited_ns) != 1)
+        waited_ns = 0;
+    fclose(file);
+    return waited_ns;
+}
+
+uint64_t boot_machine_waited_ns(const struct boot_machine *machine)
+{
+    char path[32];
+    uint64_t most_ns = 0;
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)machine->pid);
+    DIR *threads = machine->pid > 0 ? opendir(path) : NULL;
+    for (struct dirent *entry; threads != NULL && (entry = readdir(threads)) != NULL;) {
+        uint64_t waited_ns = waited_of(machine->pid, entry->d_name);
+        if (waited_ns > most_ns)
+            most_ns = waited_ns;
+    }
+    if (threads != NULL)
+        closedir(threads);
+    return most_ns;
 }
 
 int boot_machine_press_power(struct boot_machine *machine)

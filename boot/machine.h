@@ -61,6 +61,13 @@ size_t boot_machine_answer(struct boot_machine *machine, const char *bytes, size
 /* -ETIME, -EPIPE and the like if QEMU does not answer soon. */
 int boot_machine_sample(struct boot_machine *machine, struct boot_sample *sample);
 
+/* Whether it stands still because what it writes has no room on this host. */
+bool boot_machine_lacks_room(struct boot_machine *machine);
+
+/* The longest time that one of QEMU's threads could have run and did not, since the host was busy.
+ * 0 if the kernel does not tell. */
+uint64_t boot_machine_waited_ns(const struct boot_machine *machine);
+
 /* Presses its power button: a system shuts itself down then. 0 or -errno. */
 int boot_machine_press_power(struct boot_machine *machine);
 

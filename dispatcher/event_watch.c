@@ -10,6 +10,15 @@
 #include "dispatcher/cut_time.h"
 #include "wire/protection.h"
 
+uint64_t dispatcher_event_watch_failed_test(const struct dispatcher_event_watch *watch,
+                                            const char *agent_id)
+{
+    for (size_t i = 0; i < watch->agent_count; i++)
+        if (strcmp(watch->agents[i].agent_id, agent_id) == 0)
+            return watch->agents[i].failed_test_ns;
+    return 0;
+}
+
 void dispatcher_event_watch_done(struct dispatcher_event_watch *watch)
 {
     free(watch->agents);
@@ -128,7 +137,7 @@ static int look_at_test(struct dispatcher_event_memory *memory, const char *agen
 {
     char text[BLX_EVENT_TEXT_BYTES];
     const struct blx_tested *newest = &proof->newest;
-    if (!proof->is_tested || blx_tested_is_good(newest) ||
+    if (!proof->is_tested || proof->is_told || blx_tested_is_good(newest) ||
         newest->begun_realtime_ns == memory->failed_test_ns)
         return 0;
     snprintf(text, sizeof(text), "the checkpoint %llu did not pass its test: %.400s",

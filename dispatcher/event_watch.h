@@ -44,6 +44,10 @@ struct dispatcher_event_watch {
 
 void dispatcher_event_watch_done(struct dispatcher_event_watch *watch);
 
+/* When the failed test of the agent began that was noticed last; 0: none. */
+uint64_t dispatcher_event_watch_failed_test(const struct dispatcher_event_watch *watch,
+                                            const char *agent_id);
+
 /* Appends an event for each change since the last look. -ENOMEM: the next look finds the rest. */
 int dispatcher_event_watch_look(struct dispatcher_event_watch *watch,
                                 struct dispatcher_roster *roster,

@@ -127,6 +127,22 @@ bool dispatcher_events_set_commands(struct dispatcher_events *events,
     return command || heartbeat || (period && plan->heartbeat != NULL);
 }
 
+/* So that a restart does not tell of it again. */
+static void note_failed_tests(struct dispatcher_events *events)
+{
+    for (size_t i = 0; i < events->list.count; i++) {
+        const struct blx_event *event = &events->list.events[i];
+        struct blx_error err = {0};
+        if (event->kind != BLX_EVENT_TEST_FAILED)
+            continue;
+        const struct blx_tested tested = {.begun_realtime_ns = dispatcher_event_watch_failed_test(
+                                              &events->watch, event->agent_id)};
+        if (blx_tested_note_told(blx_store_agent(events->dispatcher->store, event->agent_id),
+                                 &tested, &err) < 0)
+            blx_log_warning("a failed test will be told again after a restart: %s", err.message);
+    }
+}
+
 /* Runs the command and blocks until it has ended. */
 static void tell(struct dispatcher_events *events, const char *text)
 {
@@ -149,6 +165,8 @@ static void tell(struct dispatcher_events *events, const char *text)
     if (rc < 0)
         blx_log_warning("%s; %zu events were not reported", err.message,
                         events->list.count + events->list.dropped);
+    else
+        note_failed_tests(events);
     blx_event_list_done(&events->list);
     events->told_ns = blx_clock_ns();
 }
@@ -207,10 +225,12 @@ static void events_main(void *arg)
         look(events);
         BLX_CLEANUP_FREE char *command = copy_command(events, &events->command);
         BLX_CLEANUP_FREE char *heartbeat = copy_command(events, &events->heartbeat);
-        if (command == NULL)
+        if (command == NULL) { /* the log has it */
+            note_failed_tests(events);
             blx_event_list_done(&events->list);
-        else if (is_due(events))
+        } else if (is_due(events)) {
             tell(events, command);
+        }
         if (heartbeat != NULL && heartbeat_is_due(events))
             beat(events, heartbeat);
     }

@@ -60,6 +60,7 @@ static void read_records(struct blx_agent_store agent, struct dispatcher_proof *
     blx_timestamp *marked = NULL;
     blx_timestamp pinned = 0;
     proof->is_tested = blx_tested_find_newest(agent, &proof->newest, NULL) == 0;
+    proof->is_told = proof->is_tested && blx_tested_is_told(agent, &proof->newest);
     proof->is_proven = proof->is_tested && blx_tested_find_proven(agent, &proof->proven, NULL) == 0;
     proof->is_suspicious = blx_suspicion_find_newest(agent, &proof->suspicion, NULL) == 0;
     proof->suspicious_count = 0;

@@ -22,7 +22,8 @@ struct dispatcher_proof {
     size_t suspicious_count;        /* checkpoints with such a mark */
     bool stands;                    /* the automatic pin of a signal does */
     struct blx_tested newest;       /* of the newest checkpoint that was tested; if is_tested */
-    struct blx_tested proven;       /* of the newest one that passed; if is_proven */
+    bool is_told; /* somebody was told of it, before this process looked for the first time */
+    struct blx_tested proven; /* of the newest one that passed; if is_proven */
 };
 
 struct dispatcher_proofs {

@@ -2,9 +2,7 @@
 #include "proof/bars.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
-#include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -15,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
+#include "base/landlock.h"
 
 enum { NOBODY = 65534 };
 
@@ -50,43 +48,20 @@ static int limit_resources(uint64_t cpu_seconds)
     return rc;
 }
 
-#define READS                                                                                      \
-    (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define CHANGES                                                                                    \
-    (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |                               \
-     LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | \
-     LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |   \
-     LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
-
-/* A path that the host does not have is no gap. */
-static int open_path(int ruleset, const char *path, uint64_t access)
-{
-    BLX_CLEANUP_FD int fd = open(path, O_PATH | O_CLOEXEC);
-    const struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = fd};
-    if (fd < 0)
-        return errno == ENOENT ? 0 : -errno;
-    return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0
-               ? -errno
-               : 0;
-}
-
-/* The files in memory lie on a mount of the kernel's own, which Landlock does not bound. */
 static int hide_files(bool is_nobody)
 {
-    static const char *const open_to_all[] = {"/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc"};
-    const struct landlock_ruleset_attr attr = {.handled_access_fs = READS | CHANGES};
-    BLX_CLEANUP_FD int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
-    int rc = ruleset < 0 ? -errno : 0;
-    if (rc == -ENOSYS || rc == -EOPNOTSUPP) /* nobody cannot come to the store either */
-        return is_nobody ? 0 : -EOPNOTSUPP;
-    for (size_t i = 0; rc == 0 && i < sizeof(open_to_all) / sizeof(open_to_all[0]); i++)
-        rc = open_path(ruleset, open_to_all[i], READS);
-    if (rc == 0) /* e2fsck complains without it */
-        rc = open_path(ruleset, "/dev/null",
-                       LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
-    if (rc == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
-        rc = -errno;
-    return rc;
+    static const struct blx_landlock_place open_to_all[] = {
+        {.path = "/usr"},
+        {.path = "/lib"},
+        {.path = "/lib64"},
+        {.path = "/bin"},
+        {.path = "/sbin"},
+        {.path = "/etc"},
+        /* e2fsck complains without it */
+        {.path = "/dev/null", .access = BLX_LANDLOCK_WRITE}};
+    int rc = blx_landlock_show_only(open_to_all, sizeof(open_to_all) / sizeof(open_to_all[0]));
+    /* Nobody cannot come to the store either. */
+    return rc == -EOPNOTSUPP && is_nobody ? 0 : rc;
 }
 
 /* What e2fsck, debugfs, xfs_repair and btrfs call, and what starts them. */

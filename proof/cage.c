@@ -44,6 +44,7 @@ struct run {
     struct stat stand_in; /* its device and inode tell it from other files */
     size_t said;
     uint8_t *piece; /* owned, PIECE_BYTES */
+    bool overlay_failed;
 };
 
 /* Of the disk's size, and nobody can write to it: what it holds is never the disk's. */
@@ -198,6 +199,8 @@ static int move_piece(struct run *run, bool writes, uint64_t address, size_t byt
     }
     if (rc < 0 && run->end->trouble.code == 0)
         blx_error_copy(&run->end->trouble, rc, &cause);
+    if (rc < 0 && writes)
+        run->overlay_failed = true;
     return rc < 0 ? -EIO : 0;
 }
 
@@ -395,5 +398,7 @@ int proof_cage_run(const struct proof_cage *cage, struct proof_cage_end *end, st
         run.pid = 0;
     }
     seccomp_notify_free(call, answer);
+    if (rc == 0 && run.overlay_failed)
+        rc = blx_error_copy(err, end->trouble.code, &end->trouble);
     return rc;
 }

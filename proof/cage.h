@@ -47,6 +47,7 @@ struct proof_cage_end {
 };
 
 /* Runs the program to its end. -ENOENT if there is none, with its package; -EINTR if it was woken;
- * -ETIME at the deadline; -EOPNOTSUPP if this host cannot lock it up. */
+ * -ETIME at the deadline; -EOPNOTSUPP if this host cannot lock it up; the overlay's error, such as
+ * -ENOSPC, since what is written there is not the checkpoint's. */
 int proof_cage_run(const struct proof_cage *cage, struct proof_cage_end *end,
                    struct blx_error *err);

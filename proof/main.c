@@ -353,6 +353,9 @@ static enum blx_exit run(const struct blx_config *config)
         rc = record(&job, &err);
     if (rc == 0)
         print(&job);
+    else if (job.checkpoint.timestamp != 0)
+        fprintf(stderr, "blxrep: %s of '%s' was not tested: %s\n", job.digits, config->agent,
+                err.message);
     else
         note(NULL, err.message);
     job_done(&job);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The unit that tells from inside of a server whether its services came up. It is written into the
- * overlay, into the ext4 filesystem that has /etc/systemd/system, by debugfs in a cage (cage.h).
+ * overlay, into each ext4 filesystem that has /etc/systemd/system, by debugfs in a cage (cage.h).
+ * One of them is the root, or none if that is of another kind: the boot shows it (watch.h).
  * The store and the checkpoint never have it.
  *
  *     blxrep-test.service, started with sysinit.target ──lines──► ttyS1 ──► watch.h

@@ -13,30 +13,43 @@
 #include "base/units.h"
 
 enum {
-    LOOK_MS = 1000,        /* between two looks at what nothing tells */
-    ANSWER_MS = 60 * 1000, /* for an answer, even if it is emulated on a busy host */
-    ANSWERS = 2,           /* of a console: a panic's own text comes at once, and once */
+    LOOK_MS = 1000,         /* between two looks at what nothing tells */
+    ANSWER_MS = 60 * 1000,  /* for an answer, even if it is emulated on a busy host */
+    ANSWERS = 2,            /* of a console: a panic's own text comes at once, and once */
+    QUESTIONS = 4,          /* on a console until two answers are alike */
+    SILENCE_MS = 20 * 1000, /* of the unit, which begins before any getty does */
+    ANSWER_BYTES = 200,
     SCREEN_LINES = 40,
     PANIC_LINES = 60,
 };
 
 /* A getty's prompt at the end of the console. */
 #define LOGIN_PROMPT "(^|[^[:alnum:]])login: *$"
-#define SOMETHING    "[^[:space:]]"
+/* What is neither the kernel's, "[    1.234567] ...", nor systemd's, "[  OK  ] ...". */
+#define ANSWER "^[^[:space:][]|^\\[[^[:space:]0-9]"
 
 struct trial {
     const struct proof_watch *watch;
     struct blx_tested *tested;
     struct boot_guest *guest;
     uint64_t begun_ns, deadline_ns;
+    uint64_t span_ms;   /* that ends at the deadline */
+    uint64_t waited_ns; /* for a processor of this host, before that span */
     struct proof_report report;
-    bool ended;   /* the guest is off */
-    bool timeout; /* the deadline has passed */
+    /* On the unit that reports (plant.h):
+     *
+     *     ABSENT ◄──not planted        AWAITED ──it reports──► REPORTS
+     *        ▲                            │
+     *        └────────────────────────────┘ a prompt came, and no unit: another system booted */
+    enum unit_state { UNIT_ABSENT, UNIT_AWAITED, UNIT_REPORTS } unit;
+    uint64_t said_ns; /* when the console had said what was expected; 0: it has not */
+    bool ended;       /* the guest is off */
+    bool timeout;     /* the deadline has passed */
 };
 
 static bool is_planted(const struct trial *trial)
 {
-    return trial->watch->plant->planted;
+    return trial->unit != UNIT_ABSENT;
 }
 
 /* Whether a line on the console is waited for at all. */
@@ -86,11 +99,17 @@ static int step(struct trial *trial, struct blx_error *err)
         return rc;
     if (step.event == BOOT_EVENT_WOKEN)
         return blx_error_set(err, -EINTR, "stopped by a signal");
+    if (step.event == BOOT_EVENT_TIME && boot_guest_lacks_room(trial->guest))
+        return blx_error_set(err, -ENOSPC,
+                             "there is no room on this host for what the server writes: make room "
+                             "in $TMPDIR, or /var/tmp, or name another folder with $TMPDIR");
     trial->ended = step.event == BOOT_EVENT_ENDED;
     trial->timeout = blx_deadline_left_ms(trial->deadline_ns) == 0;
     if (step.event == BOOT_EVENT_TOLD) {
         proof_report_read(boot_guest_reports(trial->guest), trial->watch->plant->number, &later);
         proof_report_add(&trial->report, &later);
+        if (trial->report.up && trial->unit == UNIT_AWAITED)
+            trial->unit = UNIT_REPORTS;
     }
     return 0;
 }
@@ -104,6 +123,32 @@ static bool has_panicked(const struct trial *trial)
 static bool is_in_emergency(const struct trial *trial)
 {
     return strcmp(trial->report.state, "maintenance") == 0;
+}
+
+static void set_deadline(struct trial *trial, uint64_t span_ms)
+{
+    trial->deadline_ns = blx_deadline_in_ms(span_ms);
+    trial->span_ms = span_ms;
+    trial->waited_ns = boot_guest_waited_ns(trial->guest);
+    trial->timeout = false;
+}
+
+/* A server that was not let run says nothing about its checkpoint. */
+static int check_starved(const struct trial *trial, struct blx_error *err)
+{
+    char waited[BLX_UNIT_TEXT_BYTES], span[BLX_UNIT_TEXT_BYTES];
+    if (!trial->timeout)
+        return 0;
+    const uint64_t waited_ns = boot_guest_waited_ns(trial->guest);
+    const uint64_t waited_ms =
+        waited_ns > trial->waited_ns ? (waited_ns - trial->waited_ns) / BLX_NS_PER_MS : 0;
+    if (waited_ms < trial->span_ms / 2)
+        return 0;
+    return blx_error_set(err, -EBUSY,
+                         "this host was too busy: the server waited %s of %s for a processor; test "
+                         "it at another time, or give it more time",
+                         blx_duration_format(waited_ms, waited),
+                         blx_duration_format(trial->span_ms, span));
 }
 
 /* True: it has failed, and the reason is told. */
@@ -126,15 +171,37 @@ static bool is_lost(struct trial *trial)
     return trial->tested->results[BLX_TEST_BOOT] == BLX_TEST_BAD;
 }
 
+/* An old system beside the root that boots has the unit, too. Whoever prompts without it is another
+ * one, and is judged by the console; but a command cannot be run there. */
+static int give_up_unit(struct trial *trial, struct blx_error *err)
+{
+    if (trial->said_ns == 0 && boot_guest_found(trial->guest))
+        trial->said_ns = blx_clock_ns();
+    if (trial->unit != UNIT_AWAITED || trial->said_ns == 0 ||
+        blx_clock_ns() - trial->said_ns < SILENCE_MS * BLX_NS_PER_MS)
+        return 0;
+    if (trial->tested->command[0] != '\0')
+        return blx_error_set(err, -EOPNOTSUPP,
+                             "the command cannot be run: the system that boots does not start the "
+                             "unit in '%s'; leave out the command",
+                             trial->watch->plant->where);
+    trial->unit = UNIT_ABSENT;
+    return 0;
+}
+
 static int await_signs(struct trial *trial, struct blx_error *err)
 {
     const char *expect = trial->tested->expect[0] != '\0' ? trial->tested->expect : LOGIN_PROMPT;
-    int rc = needs_console(trial) ? boot_guest_expect(trial->guest, expect, err) : 0;
+    int rc = boot_guest_expect(trial->guest, expect, err);
     while (rc == 0) {
+        rc = give_up_unit(trial, err);
+        if (rc < 0)
+            return rc;
         bool said = !needs_console(trial) || boot_guest_found(trial->guest);
         bool told = !is_planted(trial) || (trial->report.done && !is_in_emergency(trial));
-        if (is_lost(trial) || (said && told))
-            return 0;
+        rc = check_starved(trial, err);
+        if (rc < 0 || is_lost(trial) || (said && told))
+            return rc;
         rc = step(trial, err);
     }
     return rc;
@@ -175,11 +242,24 @@ static int await_quiet(struct trial *trial, struct blx_error *err)
     return rc;
 }
 
+/* The newest line that has something. */
+static void take_answer(const struct trial *trial, char answer[ANSWER_BYTES])
+{
+    const char *text = boot_guest_tail(trial->guest, 3);
+    answer[0] = '\0';
+    while (*text != '\0') {
+        size_t length = strcspn(text, "\n");
+        if (strspn(text, " \r") < length)
+            snprintf(answer, ANSWER_BYTES, "%.*s", (int)length, text);
+        text += length + (text[length] != '\0');
+    }
+}
+
 /* A getty prompts again, and whatever else reads the console says something. The end of a line
  * alone is no answer: the kernel echoes it, whether anybody reads it or not. */
 static int ask_console(struct trial *trial, bool *answered, struct blx_error *err)
 {
-    const char *answer = trial->tested->expect[0] == '\0' ? LOGIN_PROMPT : SOMETHING;
+    const char *answer = trial->tested->expect[0] == '\0' ? LOGIN_PROMPT : ANSWER;
     int rc = await_quiet(trial, err);
     size_t before = boot_guest_lines(trial->guest);
     boot_guest_type(trial->guest, "\r", 1);
@@ -196,15 +276,35 @@ static int ask_console(struct trial *trial, bool *answered, struct blx_error *er
     return rc;
 }
 
+/* Whoever prompts says the same again. Messages that come by chance differ, but one of them may
+ * come in between. */
+static int ask_console_twice(struct trial *trial, bool *answered, struct blx_error *err)
+{
+    char one[ANSWER_BYTES] = "", other[ANSWER_BYTES];
+    bool alike = false;
+    int rc = 0;
+    *answered = true;
+    for (unsigned i = 0; rc == 0 && *answered && !alike && i < QUESTIONS; i++) {
+        rc = ask_console(trial, answered, err);
+        take_answer(trial, other);
+        alike = one[0] != '\0' && strcmp(one, other) == 0;
+        memcpy(one, other, sizeof(one));
+    }
+    *answered = *answered && alike;
+    return rc;
+}
+
 static int ask(struct trial *trial, struct blx_error *err)
 {
     bool answered = true;
     int rc = 0;
-    trial->deadline_ns = blx_deadline_in_ms(ANSWER_MS);
-    trial->timeout = false;
-    for (unsigned i = 0; rc == 0 && answered && i < ANSWERS; i++)
-        rc = is_planted(trial) ? ask_unit(trial, &answered, err)
-                               : ask_console(trial, &answered, err);
+    set_deadline(trial, ANSWER_MS);
+    if (!is_planted(trial))
+        rc = ask_console_twice(trial, &answered, err);
+    for (unsigned i = 0; rc == 0 && is_planted(trial) && answered && i < ANSWERS; i++)
+        rc = ask_unit(trial, &answered, err);
+    if (rc == 0 && !answered)
+        rc = check_starved(trial, err);
     if (rc < 0)
         return rc;
     if (has_panicked(trial))
@@ -260,6 +360,10 @@ static void judge(struct trial *trial)
     if (is_planted(trial)) {
         judge_services(trial);
         judge_command(trial);
+    } else if (trial->watch->plant->planted) {
+        see(trial,
+            "services were not looked at: the system that booted does not start the unit in '%s'",
+            trial->watch->plant->where);
     } else {
         see(trial, "services were not looked at: %s", trial->watch->plant->why);
     }
@@ -285,14 +389,18 @@ static int follow(struct trial *trial, struct blx_error *err)
 int proof_watch(const struct proof_watch *watch, struct blx_tested *tested, struct blx_error *err)
 {
     struct boot_guest_config config = watch->guest;
-    struct trial trial = {.watch = watch, .tested = tested, .report.status = -1};
+    struct trial trial = {.watch = watch,
+                          .tested = tested,
+                          .report.status = -1,
+                          .unit = watch->plant->planted ? UNIT_AWAITED : UNIT_ABSENT};
     config.hardware.restart = BOOT_ENDS;
     config.hardware.reports = BOOT_REPORTS;
     trial.begun_ns = blx_clock_ns();
-    trial.deadline_ns = blx_deadline_in_ms(tested->within_ms);
     int rc = boot_guest_start(&config, &trial.guest, err);
-    if (rc == 0)
+    if (rc == 0) {
+        set_deadline(&trial, tested->within_ms);
         rc = follow(&trial, err);
+    }
     boot_guest_free(trial.guest);
     return rc;
 }

@@ -9,7 +9,9 @@
  *
  * With the unit the answers come from it, and nobody needs a login prompt unless `expect` was
  * given, since many servers have no serial console. Without it they come from the console: a new
- * prompt if a login prompt was expected, or else any text on a new line.
+ * prompt if a login prompt was expected, or else the same text twice on a new line, which is
+ * neither the kernel's nor systemd's. A server that prompts, and whose unit stays silent, is
+ * another system than the one that has the unit: it is judged by its console alone.
  *
  * Threads: one.
  */
@@ -30,7 +32,8 @@ struct proof_watch {
 
 /* `tested` has what is asked (within, expect, command), and gets results, times, machine, screen,
  * and its own part of `seen`. 0 with any verdict; errors as boot_guest_start(), -EINTR if it was
- * woken: then nothing is known. */
+ * woken, -ENOSPC if what the server writes has no room on this host, -EBUSY if this host was too
+ * busy to let it run: then nothing is known. */
 int proof_watch(const struct proof_watch *watch, struct blx_tested *tested, struct blx_error *err);
 
 /* What the unit has told, out of the text of its lines. Foreign, and bounded. Pure. */

@@ -89,6 +89,9 @@ static _Noreturn void become(const struct blx_program *program, int told_fd, pid
         rc = prepare(program, told_fd);
     if (rc == 0) {
         told_fd = (int)program->fd_count;
+        rc = program->confine != NULL ? program->confine(program->confine_arg) : 0;
+    }
+    if (rc == 0) {
         if (program->environment != NULL)
             execvpe(program->words[0], (char *const *)(uintptr_t)program->words,
                     (char *const *)(uintptr_t)program->environment);

@@ -31,6 +31,10 @@ struct blx_program {
     /* The descriptor 3 is a socket that the program listens at, as systemd hands them over. */
     enum blx_program_listens { BLX_PROGRAM_CONNECTS, BLX_PROGRAM_LISTENS } listens;
     const struct blx_program_user *user; /* NULL: ours */
+    /* Called in the new process, as that user and with its descriptors, just before it becomes the
+     * program: 0, or -errno, which is the start's. NULL: nothing. */
+    int (*confine)(const void *arg);
+    const void *confine_arg;
 };
 
 /* Whoever the program is to be. Only root chooses. */

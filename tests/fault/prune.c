@@ -336,6 +336,22 @@ static int run_beside_list(void *arg, struct blx_error *err)
     return blx_beside_list(web1(out), ".tested", &out->pins, &out->pin_count, err);
 }
 
+static const struct blx_tested failed = {.begun_realtime_ns = UINT64_C(1795380960000000000)};
+
+static int run_note_told(void *arg, struct blx_error *err)
+{
+    return blx_tested_note_told(web1(arg), &failed, err);
+}
+
+static void check_note_told(void *arg, int rc)
+{
+    struct blx_tested next = failed;
+    next.begun_realtime_ns += UINT64_C(1000000000);
+    if (rc == 0)
+        assert_true(blx_tested_is_told(web1(arg), &failed));
+    assert_false(blx_tested_is_told(web1(arg), &next));
+}
+
 static int run_test_remove(void *arg, struct blx_error *err)
 {
     const struct outputs *out = arg;
@@ -411,6 +427,8 @@ static void records_of_tests_are_whole_or_not_there(void **state)
     fault_loop(&(struct fault_case){make_tested, run_find_proven, check_test_read, remove_all, 0},
                &outputs);
     fault_loop(&(struct fault_case){make_tested, run_find_newest, check_test_read, remove_all, 0},
+               &outputs);
+    fault_loop(&(struct fault_case){make_tested, run_note_told, check_note_told, remove_all, 0},
                &outputs);
     fault_loop(&(struct fault_case){make_tested, run_test_list, check_list, remove_all, 0},
                &outputs);

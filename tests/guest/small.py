@@ -101,15 +101,16 @@ def _make_uefi_bootable(path, folder):
         _put(path, ESP_SECTOR * 512, file.read())
 
 
-def make_small(path, kernel):
-    """The disk, at `path`, which may be a device that is large enough and holds zeros."""
+def make_small(path, kernel, folders=()):
+    """The disk, at `path`, which may be a device that is large enough and holds zeros. `folders` are made in its root."""
     with tempfile.TemporaryDirectory(prefix="blxrep-small-") as folder:
+        for name in ("boot/grub", *folders):
+            os.makedirs(f"{folder}/root/{name}")
         _make(path, kernel, folder)
     return path
 
 
 def _make(path, kernel, folder):
-    os.makedirs(f"{folder}/root/boot/grub")
     _initrd(kernel, f"{folder}/root/boot/initrd.gz")
     shutil.copy(kernel.image, f"{folder}/root/boot/vmlinuz")
     for name, text in (("root/boot/grub/grub.cfg", GRUB), ("root/boots", "0\n"),

@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "store/agent_lock.h"
 #include "store/checkpoint/beside_private.h"
 #include "store/checkpoint/tested_codec_private.h"
+#include "store/standing_private.h"
 
 #define SUFFIX ".tested"
 
@@ -148,6 +150,26 @@ int blx_tested_find_proven(struct blx_agent_store agent, struct blx_tested *test
                            struct blx_error *err)
 {
     return find(agent, PASSED, tested, err);
+}
+
+static const char told_name[] = "test-told";
+
+static blx_timestamp begin_of(const struct blx_tested *tested)
+{
+    return blx_timestamp_from_unix((int64_t)(tested->begun_realtime_ns / BLX_NS_PER_S));
+}
+
+int blx_tested_note_told(struct blx_agent_store agent, const struct blx_tested *tested,
+                         struct blx_error *err)
+{
+    int rc = blx_standing_end(agent, told_name, err);
+    return rc == 0 ? blx_standing_begin(agent, told_name, begin_of(tested), err) : rc;
+}
+
+bool blx_tested_is_told(struct blx_agent_store agent, const struct blx_tested *tested)
+{
+    blx_timestamp told = 0;
+    return blx_standing_look(agent, told_name, &told, NULL) == 1 && begin_of(tested) <= told;
 }
 
 int blx_tested_remove_locked(struct blx_agent_store agent, blx_timestamp checkpoint,

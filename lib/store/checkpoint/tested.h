@@ -108,6 +108,12 @@ int blx_tested_find_newest(struct blx_agent_store agent, struct blx_tested *test
 int blx_tested_find_proven(struct blx_agent_store agent, struct blx_tested *tested,
                            struct blx_error *err);
 
+/* Notes that somebody was told of a test that failed, and of all before it; and whether somebody
+ * was. A record that is lost is told again. */
+int blx_tested_note_told(struct blx_agent_store agent, const struct blx_tested *tested,
+                         struct blx_error *err);
+bool blx_tested_is_told(struct blx_agent_store agent, const struct blx_tested *tested);
+
 /* Removes the record, which may be missing, for a caller that has BLX_LOCK_CHAINS and makes the
  * folder durable. */
 int blx_tested_remove_locked(struct blx_agent_store agent, blx_timestamp checkpoint,

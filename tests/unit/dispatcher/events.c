@@ -192,6 +192,11 @@ static void failed_test_is_told_once_and_measured(void **state)
     assert_non_null(strstr(text, "blxrep_agent_last_proven_boot_seconds{agent=\"web1\"} 41.25\n"));
     assert_null(strstr(text, "last_test_failed{agent=\"web2\"}"));
     free(text);
+    /* A process before this one has told of it, but not of the next one. */
+    scene->watch.agents[0].failed_test_ns = 0;
+    proofs[0].is_told = true;
+    assert_int_equal(look_after(scene, 13), 0);
+    proofs[0].is_told = false;
     proofs[0].newest.begun_realtime_ns = 3;
     assert_int_equal(look_after(scene, 13), 1);
     proofs[0].newest.level = BLX_TEST_LEVEL_BOOT;
