@@ -65,7 +65,8 @@ _blxrep_value() {
     --firmware) compgen -W "auto bios uefi" -- "$word" ;;
     --accelerator) compgen -W "auto kvm none" -- "$word" ;;
     --rescan-priority) compgen -W "fast gentle" -- "$word" ;;
-    --role) compgen -W "viewer operator" --shutdown) compgen -W "reboot poweroff halt kexec" -- "$word" ;;
+    --role) compgen -W "viewer operator" -- "$word" ;;
+    --shutdown) compgen -W "reboot poweroff halt kexec" -- "$word" ;;
     --save-file) compgen -f -- "$word" ;;
     --level) compgen -W "1 2" -- "$word" ;;
     --log-format) compgen -W "text json" -- "$word" ;;
@@ -97,7 +98,8 @@ _blxrep() {
     case ${COMP_WORDS[0]##*/} in
     blxrep-agent) command=agent ;;
     blxrep-dispatcher) command=dispatcher ;;
-    blxrep-page) command=page-server blxrep-tester) command=tester ;;
+    blxrep-page) command=page-server ;;
+    blxrep-tester) command=tester ;;
     *)
         [[ ${COMP_WORDS[1]} == dispatcher && $COMP_CWORD -gt 1 ]] && at=2
         [[ ${COMP_WORDS[1]} == agent && $COMP_CWORD -gt 1 ]] && at=2 commands="join restore start check keygen takeover save arm disks move-gpt"

@@ -280,7 +280,7 @@ enum blx_command {
     BLX_COMMAND_TEST = 1ULL << 45,
     BLX_COMMAND_PAGE = 1ULL << 46,        /* blxrep dispatcher page */
     BLX_COMMAND_PAGE_SERVER = 1ULL << 47, /* blxrep-page */
-    BLX_COMMAND_SAVE = 1ULL << 50, /* blxrep agent save, arm */
+    BLX_COMMAND_SAVE = 1ULL << 50,        /* blxrep agent save, arm */
     BLX_COMMAND_ARM = 1ULL << 51,
     BLX_COMMAND_TESTER = 1ULL << 48, /* blxrep-tester */
 };

@@ -135,7 +135,7 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_RENAME = 88,   /* cli -> dispatcher: `agent` is renamed: end its session */
     BLX_MESSAGE_CONTROL_HOST = 95,  /* dispatcher -> cli: one of the dispatchers of the directory */
     BLX_MESSAGE_CONTROL_PLACE = 96, /* dispatcher -> cli: an agent that another one of them has */
-    BLX_MESSAGE_CONTROL_COPY = 94,     /* dispatcher -> cli: how an agent's copy elsewhere stands */
+    BLX_MESSAGE_CONTROL_COPY = 94,  /* dispatcher -> cli: how an agent's copy elsewhere stands */
 };
 
 /* What an agent is doing. */
@@ -755,6 +755,8 @@ struct blx_control_host {
 struct blx_control_place {
     char agent_id[BLX_NAME_BYTES];
     char host[BLX_NAME_BYTES]; /* that one's name */
+};
+
 /* How an agent's copy elsewhere stands. Times are seconds since 1970, 0: not known. */
 struct blx_control_copy {
     char agent_id[BLX_NAME_BYTES];

@@ -9,9 +9,9 @@ PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/json.md"
 ROW = re.compile(r"^\| `([^`]+)` \| ([a-z, ]+) \|")
 TYPES = {str: "string", bool: "boolean", int: "number", float: "number", list: "array", dict: "object", type(None): "null"}
 # Objects whose members are names of other things, such as rules of retention.
-OPEN = re.compile(r"^(retention|quota)\.value\.|\.pending\.")
-# Members that are the record of a test, which has its own table.
-RECORD = re.compile(r"(^|\.)(tested|proven)$")
+OPEN = re.compile(r"^(retention|quota|restore-test|suspicious)\.value\.|\.pending\.")
+# Members that are records of a table of their own.
+RECORDS = {"tested": "dispatcher test", "proven": "dispatcher test", "suspicious": "The mark of a suspicious checkpoint"}
 
 
 def read():
@@ -58,7 +58,8 @@ def list_faults(rows, value, path=""):
             faults.append(f"'{where}' ({kind}) is not in the table")
         elif kind not in rows[where][0]:
             faults.append(f"'{where}' is of the kind {kind}, and the table has {' or '.join(sorted(rows[where][0]))}")
-        faults += list_faults(SECTIONS["dispatcher test"], item) if RECORD.search(where) else list_faults(rows, item, where)
+        of_record = key in RECORDS and isinstance(item, dict) and "value" not in item
+        faults += list_faults(SECTIONS[RECORDS[key]], item) if of_record else list_faults(rows, item, where)
     absent = [where for where, (_, may_lack) in rows.items()
               if where.startswith(inside) and re.fullmatch(r"[^.\[]+", where[len(inside):]) and where[len(inside):] not in value and not may_lack]
     return faults + [f"'{where}' is missing" for where in absent]
