@@ -162,6 +162,16 @@ int cli_control_rename(const char *data_dir, const char *agent_id, const char *t
     return ask(data_dir, &question, &outcome, err);
 }
 
+int cli_control_pin(const char *data_dir, const char *agent_id, blx_timestamp timestamp,
+                    struct blx_error *err)
+{
+    struct question question = about(BLX_MESSAGE_CONTROL_PIN, agent_id, "pin a checkpoint of");
+    struct blx_control_done outcome;
+    blx_text_set(question.message.control_pin.agent_id, agent_id);
+    question.message.control_pin.timestamp = timestamp;
+    return ask(data_dir, &question, &outcome, err);
+}
+
 int cli_control_pause(const char *data_dir, const char *agent_id, struct blx_error *err)
 {
     struct question question = about(BLX_MESSAGE_CONTROL_PAUSE, agent_id, "look at the pause of");

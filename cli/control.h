@@ -48,6 +48,10 @@ int cli_control_revoke(const char *data_dir, const char *agent_id, struct blx_er
 int cli_control_rename(const char *data_dir, const char *agent_id, const char *to,
                        struct blx_error *err);
 
+/* Has a checkpoint pinned, for a program that may not write to the store. */
+int cli_control_pin(const char *data_dir, const char *agent_id, blx_timestamp timestamp,
+                    struct blx_error *err);
+
 /* Reports that the agent's folder was changed by hand: its pause or archive was set or removed, or
  * data of it was. */
 int cli_control_pause(const char *data_dir, const char *agent_id, struct blx_error *err);

@@ -2,12 +2,25 @@
 /* `blxrep pin` and `blxrep unpin`: keep a checkpoint from being pruned, or no longer. */
 #include "store/checkpoint/pin.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "cli/command.h"
+#include "cli/control.h"
 #include "cli/describe.h"
 #include "store/checkpoint/manifest_file.h"
+
+/* The page's unit mounts the store read-only: then the dispatcher pins, but takes no pin off. */
+static int pin_it(const struct blx_store *store, const struct blx_config *config,
+                  blx_timestamp timestamp, enum blx_pin pin, struct blx_error *err)
+{
+    struct blx_error cause = {0};
+    int rc = blx_pin_write(blx_store_agent(store, config->agent), timestamp, pin, &cause);
+    if (rc == -EROFS && pin == BLX_PIN_ON)
+        return cli_control_pin(config->data_dir, config->agent, timestamp, err);
+    return rc < 0 ? blx_error_copy(err, rc, &cause) : 0;
+}
 
 static enum blx_exit write_pin(const struct blx_config *config, enum blx_pin pin,
                                struct blx_error *err)
@@ -19,7 +32,7 @@ static enum blx_exit write_pin(const struct blx_config *config, enum blx_pin pin
         rc = blx_manifest_resolve(blx_store_agent(&store, config->agent), config->checkpoint,
                                   &timestamp, err);
     if (rc == 0)
-        rc = blx_pin_write(blx_store_agent(&store, config->agent), timestamp, pin, err);
+        rc = pin_it(&store, config, timestamp, pin, err);
     if (rc < 0)
         return BLX_EXIT_FAILED;
     cli_note_checkpoint(config, timestamp);

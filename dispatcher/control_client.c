@@ -19,6 +19,7 @@
 #include "dispatcher/policy_book.h"
 #include "dispatcher/sources.h"
 #include "store/archive.h"
+#include "store/checkpoint/pin.h"
 #include "store/own_id.h"
 #include "store/pause.h"
 #include "store/rescan_order.h"
@@ -202,6 +203,22 @@ static int serve_revoke(struct client *client, const char *agent_id)
     if (dispatcher_registry_expel(&client->dispatcher->registry, agent_id,
                                   DISPATCHER_ENDING_REVOKED, &err) < 0)
         return send_failure(client, &err);
+    return send_done(client, &done);
+}
+
+/* For a program whose unit lets it only read the store. Nobody takes a pin off by this. */
+static int serve_pin(struct client *client, const struct blx_control_pin *pin)
+{
+    const struct blx_control_done done = {.ok = true, .timestamp = pin->timestamp};
+    struct blx_error err = {0};
+    int rc = check_agent(client, pin->agent_id, &err);
+    if (rc == 0)
+        rc = blx_pin_write(blx_store_agent(client->dispatcher->store, pin->agent_id),
+                           pin->timestamp, BLX_PIN_ON, &err);
+    if (rc < 0)
+        return send_failure(client, &err);
+    blx_log_info("agent '%s': the checkpoint %" PRIu64 " is pinned, by hand", pin->agent_id,
+                 pin->timestamp);
     return send_done(client, &done);
 }
 
@@ -389,6 +406,8 @@ static void serve(struct client *client)
         serve_revoke(client, message.control_revoke.agent_id);
     } else if (message.type == BLX_MESSAGE_CONTROL_RENAME) {
         serve_rename(client, &message.control_rename);
+    } else if (message.type == BLX_MESSAGE_CONTROL_PIN) {
+        serve_pin(client, &message.control_pin);
     } else if (message.type == BLX_MESSAGE_CONTROL_PAUSE) {
         serve_pause(client, message.control_pause.agent_id);
     } else if (message.type == BLX_MESSAGE_CONTROL_DAMAGE) {

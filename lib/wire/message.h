@@ -136,6 +136,7 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_HOST = 95,  /* dispatcher -> cli: one of the dispatchers of the directory */
     BLX_MESSAGE_CONTROL_PLACE = 96, /* dispatcher -> cli: an agent that another one of them has */
     BLX_MESSAGE_CONTROL_COPY = 94,  /* dispatcher -> cli: how an agent's copy elsewhere stands */
+    BLX_MESSAGE_CONTROL_PIN = 89,      /* cli -> dispatcher: pin a checkpoint of `agent` */
 };
 
 /* What an agent is doing. */
@@ -561,6 +562,11 @@ struct blx_control_rename {
     char to[BLX_NAME_BYTES]; /* its name from then on */
 };
 
+struct blx_control_pin {
+    char agent_id[BLX_NAME_BYTES];
+    blx_timestamp timestamp; /* of the checkpoint */
+};
+
 struct blx_control_done {
     bool ok;
     blx_timestamp timestamp;
@@ -851,6 +857,7 @@ struct blx_message {
         struct blx_control_damage control_damage;
         struct blx_control_pause control_pause;
         struct blx_control_rename control_rename;
+        struct blx_control_pin control_pin;
         struct blx_control_self control_self;
         struct blx_control_disk control_disk;
         struct blx_control_policy control_policy;

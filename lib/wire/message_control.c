@@ -104,6 +104,25 @@ int blx_message_get_control_status(const uint8_t *body, size_t body_bytes,
     return blx_message_get_ping(body, body_bytes, message, err);
 }
 
+size_t blx_message_put_control_pin(const struct blx_message *message, uint8_t *body)
+{
+    struct blx_control_pin_disk disk = {.timestamp = blx_le64_of(message->control_pin.timestamp)};
+    blx_field_put_name(disk.agent_id, message->control_pin.agent_id);
+    memcpy(body, &disk, sizeof(disk));
+    return sizeof(disk);
+}
+
+int blx_message_get_control_pin(const uint8_t *body, size_t body_bytes, struct blx_message *message,
+                                struct blx_error *err)
+{
+    (void)body_bytes;
+    struct blx_control_pin_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    int rc = blx_field_get_name(disk.agent_id, message->control_pin.agent_id, "agent ID", err);
+    return rc < 0 ? rc
+                  : blx_field_get_timestamp(disk.timestamp, &message->control_pin.timestamp, err);
+}
+
 size_t blx_message_put_control_done(const struct blx_message *message, uint8_t *body)
 {
     struct blx_control_done_disk disk = {

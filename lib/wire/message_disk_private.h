@@ -413,6 +413,11 @@ struct blx_control_rename_disk {
     char to[BLX_NAME_FIELD_BYTES];
 } __attribute__((packed));
 
+struct blx_control_pin_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+    blx_le64 timestamp;
+} __attribute__((packed));
+
 struct blx_control_policy_disk {
     char agent_id[BLX_NAME_FIELD_BYTES];
 } __attribute__((packed));
@@ -601,6 +606,7 @@ _Static_assert(offsetof(struct blx_control_agent_disk, paused_since) == 1312, "C
 _Static_assert(offsetof(struct blx_control_agent_disk, changed_bytes) == 1328, "CONTROL_AGENT");
 _Static_assert(sizeof(struct blx_control_pause_disk) == 72, "CONTROL_PAUSE");
 _Static_assert(sizeof(struct blx_control_rename_disk) == 144, "CONTROL_RENAME");
+_Static_assert(sizeof(struct blx_control_pin_disk) == 80, "CONTROL_PIN");
 _Static_assert(sizeof(struct blx_control_policy_disk) == 72, "CONTROL_POLICY");
 _Static_assert(sizeof(struct blx_control_verdict_disk) == 656, "CONTROL_VERDICT");
 _Static_assert(offsetof(struct blx_control_verdict_disk, numbers) == 520, "CONTROL_VERDICT");

@@ -860,6 +860,12 @@ static void save_control(void)
                                        .control_rename = {.agent_id = "web1", .to = "db1"}};
     say(&script, &rename);
     save("control", "rename-web1", script.data, script.size);
+    script.size = 0;
+    const struct blx_message pin = {
+        .type = BLX_MESSAGE_CONTROL_PIN,
+        .control_pin = {.agent_id = "web1", .timestamp = 20261122203600}};
+    say(&script, &pin);
+    save("control", "pin-web1", script.data, script.size);
 }
 
 static void put_number(uint8_t *at, uint32_t number)

@@ -124,6 +124,8 @@ static const struct blx_message examples[] = {
                 .exclude = "sdb\0/dev/nvme[12]n1"}},
     {.type = BLX_MESSAGE_CONTROL_PAUSE, .control_pause = {.agent_id = "web3"}},
     {.type = BLX_MESSAGE_CONTROL_RENAME, .control_rename = {.agent_id = "web3", .to = "db1"}},
+    {.type = BLX_MESSAGE_CONTROL_PIN,
+     .control_pin = {.agent_id = "web3", .timestamp = 20261122203600}},
     {.type = BLX_MESSAGE_CONTROL_HOST,
      .control_host = {.name = "backup1",
                       .role = BLX_HOST_STANDBY,
@@ -621,6 +623,8 @@ static void message_with_a_forbidden_value_is_refused(void **state)
     refuse(BLX_MESSAGE_CONTROL_PAUSE, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_CONTROL_RENAME, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_CONTROL_RENAME, 72, '/', "new name");
+    refuse(BLX_MESSAGE_CONTROL_PIN, 0, '.', "agent ID");
+    refuse(BLX_MESSAGE_CONTROL_PIN, 72, 99, "not a real date and time");
     refuse(BLX_MESSAGE_CONTROL_RESCAN, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_CONTROL_REVOKE, 0, '.', "agent ID");
     refuse(BLX_MESSAGE_JOIN, 20, 0, "out of range");
