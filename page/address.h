@@ -10,8 +10,8 @@
 
 enum { PAGE_HOST_BYTES = 320 };
 
-/* What a browser connects to: "HOST:PORT". Without a host it is this machine's loopback address, and
- * the host's name if the page listens at all of its addresses. */
+/* What a browser connects to: "HOST:PORT". Without a host it is this machine's loopback address,
+ * and the host's name if the page listens at all of its addresses. */
 void page_address_name(const char *listen, char name[PAGE_HOST_BYTES]);
 
 /* The port as text: a part of `listen`. */

@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "page/reply.h"
 
-enum { MOST = 16, TAG_BYTES = 2 * 16 + 3, SHELL = 0 };
+enum { MOST = 64, TAG_BYTES = 2 * 16 + 3 };
 
 static const char shell_name[] = "index.html";
 
@@ -62,8 +62,8 @@ int page_assets_new(struct page_assets **assets, struct blx_error *err)
     for (const struct page_embedded *at = page_embedded; rc == 0 && at->name != NULL; at++) {
         if (strcmp(at->name, shell_name) == 0)
             made->shell = (const char *)at->content;
-        else if (made->count < MOST)
-            rc = make(at, &made->list[made->count++]);
+        else
+            rc = made->count < MOST ? make(at, &made->list[made->count++]) : -E2BIG;
     }
     if (rc < 0) {
         page_assets_free(made);

@@ -315,7 +315,7 @@ static void leave(void *arg)
     free(listener);
 }
 
-int page_feed_serve(struct page_feed *feed, const struct page_request *request)
+enum MHD_Result page_feed_serve(struct page_feed *feed, const struct page_request *request)
 {
     struct listener *listener = calloc(1, sizeof(*listener));
     if (listener == NULL)

@@ -17,6 +17,8 @@
  */
 #pragma once
 
+#include <microhttpd.h>
+
 #include "base/error.h"
 #include "page/ask.h"
 
@@ -38,4 +40,4 @@ void page_feed_stop(struct page_feed *feed);
 void page_feed_free(struct page_feed *feed);
 
 /* Answers with the events, until the page leaves. */
-int page_feed_serve(struct page_feed *feed, const struct page_request *request);
+enum MHD_Result page_feed_serve(struct page_feed *feed, const struct page_request *request);

@@ -2,8 +2,9 @@
 /*
  * Who gets in. In this order, for each request:
  *
- *     Host      a name of this machine's own page, or with TLS one of its certificate: another one is a page elsewhere that had its
- *               name point here (DNS rebinding), and is refused
+ *     Host      a name of this machine's own page, or with TLS one of its certificate: another
+ *               one is a page elsewhere that had its name point here (DNS rebinding), and is
+ *               refused
  *     Origin    if the browser tells one, ours: no other page may speak to this one
  *     session   a cookie that was given to this address
  *     POST      the Origin must be told, and the session's CSRF word be in X-CSRF-Token

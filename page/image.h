@@ -2,8 +2,8 @@
 /*
  * /image: a volume of a checkpoint as a raw image, read through a view, so that nothing is copied
  * before. A browser goes on where it was (Range); the ETag names agent, checkpoint and volume,
- * whose content never changes. PAGE_IMAGES are sent at a time. Encrypted ones are not: no key ever comes
- * here.
+ * whose content never changes. PAGE_IMAGES are sent at a time. Encrypted ones are not: no key ever
+ * comes here.
  *
  * Threads: any; one lock guards the count.
  */

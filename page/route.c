@@ -198,7 +198,7 @@ static enum MHD_Result serve_check(const struct page_request *request)
 
 static enum MHD_Result serve_events(const struct page_request *request)
 {
-    return (enum MHD_Result)page_feed_serve(request->page->feed, request);
+    return page_feed_serve(request->page->feed, request);
 }
 
 static enum MHD_Result serve_session(const struct page_request *request)
