@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,18 +77,23 @@ void page_ask_drop(struct page_ask *ask, struct page_answer *answer)
     pthread_mutex_unlock(&ask->lock);
 }
 
-/* Reads what a descriptor has into `text`, of which `*used` bytes are used; more than `most` is
- * thrown away. 0: that was all of it. */
+/* Reads what a descriptor has into `text`, of which `*used` bytes are used. If there is more than
+ * `most` the first bytes go: the reason comes last. 0: that was all of it. */
 static ssize_t take_said(int fd, char *text, size_t most, size_t *used)
 {
-    char spare[SAID_BYTES];
-    size_t room = most - 1 - *used;
-    ssize_t got = read(fd, room > 0 ? text + *used : spare, room > 0 ? room : sizeof(spare));
-    if (got > 0 && room > 0) {
-        *used += (size_t)got;
-        text[*used] = '\0';
+    char piece[SAID_BYTES / 2];
+    ssize_t got = read(fd, piece, sizeof(piece));
+    if (got <= 0)
+        return got < 0 && errno == EINTR ? 1 : got;
+    if (*used + (size_t)got >= most) {
+        size_t kept = most - 1 - (size_t)got;
+        memmove(text, text + *used - kept, kept);
+        *used = kept;
     }
-    return got < 0 && errno == EINTR ? 1 : got;
+    memcpy(text + *used, piece, (size_t)got);
+    *used += (size_t)got;
+    text[*used] = '\0';
+    return got;
 }
 
 int page_ask_start(struct page_ask *ask, const struct page_question *question, struct page_run *run,
@@ -109,6 +115,8 @@ int page_ask_start(struct page_ask *ask, const struct page_question *question, s
         blx_cleanup_fd(&out[1]);
         return blx_error_errno(err, -errno, "cannot start '%s'", ask->program);
     }
+    /* A command never waits because nobody reads its remarks while its output is streamed. */
+    fcntl(said[1], F_SETFL, O_NONBLOCK);
     const int fds[] = {-1, out[1], said[1]};
     const struct blx_program program = {.words = words, .fds = fds, .fd_count = 3};
     pid_t pid = 0;
@@ -149,7 +157,7 @@ int page_ask_end(struct page_run *run, struct blx_error *err)
         ;
     close(run->error_fd);
     run->error_fd = -1;
-    int status = 0;
+    int status = BLX_PROGRAM_SIGNALLED + SIGKILL;
     if (waiting.revents == 0)
         blx_program_kill(run->pid);
     else

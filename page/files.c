@@ -101,8 +101,38 @@ static int explain_end(struct download *download, struct blx_error *err)
                        : blx_error_set(err, -ENOENT, "there is no such file in the checkpoint");
 }
 
-/* Reads up to the file's content. */
-static int open_file(struct download *download, struct blx_error *err)
+/* Whether both name the same place: blxrep's archives have no slash in front. */
+static bool is_same_path(const char *a, const char *b)
+{
+    for (;;) {
+        a += strspn(a, "/");
+        b += strspn(b, "/");
+        size_t length = strcspn(a, "/");
+        if (length != strcspn(b, "/") || strncmp(a, b, length) != 0)
+            return false;
+        if (length == 0)
+            return true;
+        a += length;
+        b += length;
+    }
+}
+
+static bool has_same_name(const char *a, const char *b)
+{
+    const char *last_a = strrchr(a, '/'), *last_b = strrchr(b, '/');
+    return strcmp(last_a != NULL ? last_a + 1 : a, last_b != NULL ? last_b + 1 : b) == 0;
+}
+
+/* Names are bytes, and one that the library cannot give as such is given as UTF-8. */
+static const char *name_of(struct archive_entry *entry)
+{
+    const char *name = archive_entry_pathname(entry);
+    name = name != NULL ? name : archive_entry_pathname_utf8(entry);
+    return name != NULL ? name : "";
+}
+
+/* Reads up to the content of the file at `path`. */
+static int open_file(struct download *download, const char *path, struct blx_error *err)
 {
     struct archive_entry *entry = NULL;
     download->archive = archive_read_new();
@@ -111,14 +141,15 @@ static int open_file(struct download *download, struct blx_error *err)
     archive_read_support_format_tar(download->archive);
     if (archive_read_open_fd(download->archive, download->run.out_fd, PIECE_BYTES) != ARCHIVE_OK)
         return explain_end(download, err);
-    /* The folders that lead to it come first. */
+    /* The folders that lead to it come first. A warning tells of a name that is no text. */
     int rc;
     do
         rc = archive_read_next_header(download->archive, &entry);
-    while (rc == ARCHIVE_OK && archive_entry_filetype(entry) == S_IFDIR);
-    if (rc != ARCHIVE_OK)
+    while (rc >= ARCHIVE_WARN && rc != ARCHIVE_EOF && archive_entry_filetype(entry) == S_IFDIR &&
+           !is_same_path(name_of(entry), path));
+    if (rc < ARCHIVE_WARN || rc == ARCHIVE_EOF)
         return explain_end(download, err);
-    if (archive_entry_filetype(entry) != S_IFREG)
+    if (archive_entry_filetype(entry) != S_IFREG || !has_same_name(name_of(entry), path))
         return blx_error_set(err, -EINVAL,
                              "this is no file with content: take it as a tar archive (as=tar)");
     download->file_bytes = (uint64_t)archive_entry_size(entry);
@@ -139,7 +170,7 @@ static int start(const struct page_request *request, struct download *download,
     name_download(download, words.path, tar ? ".tar" : "");
     rc = page_ask_start(request->page->ask, &question, &download->run, err);
     download->file_bytes = MHD_SIZE_UNKNOWN;
-    return rc < 0 || tar ? rc : open_file(download, err);
+    return rc < 0 || tar ? rc : open_file(download, words.path + strlen("--path="), err);
 }
 
 /* The tar archive's next bytes, and at its end whether it is whole. */

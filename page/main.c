@@ -5,6 +5,7 @@
  * dispatcher nor the store's locks.
  */
 #include <errno.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,6 +144,7 @@ int main(int argc, char **argv)
     struct blx_error err = {0};
     enum blx_config_result result;
     blx_log_begin();
+    setlocale(LC_CTYPE, "C.UTF-8"); /* without it the names in an archive are bytes */
     if (blx_config_begin(invites ? &invite_program : &server_program, argc - words, argv + words,
                          stdout, &config, &result, &err) < 0)
         return fail(BLX_EXIT_USAGE, &err);

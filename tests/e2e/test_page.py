@@ -11,6 +11,7 @@ import socket
 import ssl
 import tarfile
 import time
+import urllib.parse
 
 from case import Case, main
 from programs import Page
@@ -54,6 +55,8 @@ class Test(Case):
             file.write("/dev/root / ext4 defaults 0 1\n" * 4000)
         with open(f"{root}/etc/{HOSTILE}", "w", encoding="utf-8") as file:
             file.write("hostile name")
+        with open(f"{root}/etc/grüße", "w", encoding="utf-8") as file:
+            file.write("not ASCII")
         self.start_agent("web1", disk.path)
         self.checkpoint_name = self.checkpoint("web1")
 
@@ -109,7 +112,7 @@ class Test(Case):
     def check_files(self):
         words = f"agent=web1&checkpoint={self.checkpoint_name}"
         rows = self.json(f"/api/files?{words}&path=/etc")
-        self.assertEqual({row["path"] for row in rows}, {"/etc/fstab", f"/etc/{HOSTILE}"})
+        self.assertEqual({row["path"] for row in rows}, {"/etc/fstab", "/etc/grüße", f"/etc/{HOSTILE}"})
         text = self.get(f"/files?{words}&path=/etc")[2].decode()
         self.assertNotIn("<img", text)
         self.assertIn("&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#39;.txt", text)
@@ -123,9 +126,13 @@ class Test(Case):
         status, _headers, body = self.get(f"/download?{words}&path=/etc&as=tar")
         self.assertEqual(status, 200)
         with tarfile.open(fileobj=io.BytesIO(body)) as tar:
-            self.assertEqual({os.path.basename(name) for name in tar.getnames()} - {"etc"}, {"fstab", HOSTILE})
+            self.assertEqual({os.path.basename(name) for name in tar.getnames()} - {"etc"}, {"fstab", "grüße", HOSTILE})
         self.assertEqual(self.get(f"/download?{words}&path=/etc/none")[0], 502)
-        self.assertIn(self.get(f"/download?{words}&path=/etc")[0], (400, 404, 200))
+        self.assertEqual(self.get(f"/download?{words}&path=/etc/{urllib.parse.quote('grüße')}")[2], b"not ASCII")
+        for folder in ("/etc", "/etc/", "/"):
+            status, _headers, body = self.get(f"/download?{words}&path={folder}")
+            self.assertEqual(status, 400, body)
+            self.assertIn(b"as=tar", body)
 
     def check_image(self):
         output = self.restore("web1", self.checkpoint_name, self.path("disk.img"))
