@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -19,6 +20,7 @@
 #include "page/reply.h"
 #include "page/token.h"
 #include "page/view.h"
+#include "store/audit.h"
 
 enum { WORD_BYTES = 256 };
 
@@ -228,6 +230,18 @@ static enum MHD_Result serve_session(const struct page_request *request)
     return page_reply_send(request, &reply);
 }
 
+/* Somebody may have taken the token: so the audit log has who came. */
+static void note_entry(const struct page_request *request, enum page_role role)
+{
+    char text[WORD_BYTES];
+    struct blx_error err = {0};
+    snprintf(text, sizeof(text), "%s at %s", page_role_name(role), request->address);
+    blx_log_info("a session of the page began: %s", text);
+    const struct blx_audit_entry entry = {.uid = getuid(), .event = "page-session", .text = text};
+    if (blx_audit_append(request->page->data_dir, &entry, &err) < 0)
+        blx_log_warning("the audit log lacks this session: %s", err.message);
+}
+
 /* The next page is asked for by this one, because a browser that came from a mail or a chat sends
  * no strict cookie with a redirect. */
 static enum MHD_Result serve_enter(const struct page_request *request)
@@ -247,7 +261,7 @@ static enum MHD_Result serve_enter(const struct page_request *request)
         blx_log_warning("nobody was let in from %s: %s", request->address, err.message);
         return fail(request, &err);
     }
-    blx_log_info("a session of a role %s began from %s", page_role_name(role), request->address);
+    note_entry(request, role);
     snprintf(header, sizeof(header),
              PAGE_COOKIE "=%s; Path=/; HttpOnly; SameSite=Strict; "
                          "Max-Age=%d%s",

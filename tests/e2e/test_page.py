@@ -177,6 +177,8 @@ class Test(Case):
         events = [row["event"] for row in self.json("/api/log")]
         self.assertEqual(events.count("page"), 3)
         self.assertEqual(events.count("page-token"), 2)
+        self.assertEqual([row["text"] for row in self.json("/api/log") if row["event"] == "page-session"],
+                         ["operator at 127.0.0.1", "viewer at 127.0.0.1"])
 
     def check_events(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.page.port, timeout=30)
