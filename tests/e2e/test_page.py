@@ -218,6 +218,7 @@ class Test(Case):
         self.dispatcher.stop()
         wait_until("the page tells it", lambda: "no dispatcher runs" in self.get("/")[2].decode(), 10)
         self.assertEqual(self.json("/api/status")[0]["judgement"]["reason"], "no-dispatcher")
+        self.cli.run("dispatcher", "verify", f"--data-dir={self.data_dir}")  # nothing that was read has changed anything
 
     def test_lets_in_only_whoever_has_a_token_and_nobody_else(self):
         url = self.page.invite()
