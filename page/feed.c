@@ -171,7 +171,9 @@ static void look(struct page_feed *feed)
         feed->failed = true;
         return;
     }
-    if (feed->before != NULL)
+    if (feed->failed) /* all pages show that it could not be asked */
+        publish(feed, make_event("reload", strdup("{}")));
+    else if (feed->before != NULL)
         publish(feed, compare(now, feed->before));
     json_decref(feed->before);
     feed->before = now;

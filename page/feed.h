@@ -7,7 +7,8 @@
  *     event: hello    data: {"generation": N}           first: now ask /api/status
  *     event: status   data: {"agents": [{...}], "removed": ["ID"]}
  *     event: error    data: {"error": "..."}            status cannot be asked
- *     event: reload   data: {}                          you were too slow: ask /api/status again
+ *     event: reload   data: {}                          you were too slow, or it can be asked
+ *                                                     again: ask /api/status
  *     event: alive    data: {}                          nothing happened for a while
  *
  * What only the clock moves (age, away_ms, connected_ms) is no change.
