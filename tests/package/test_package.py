@@ -72,7 +72,7 @@ class Package(unittest.TestCase):
                        "share/man/man7/blxrep-protocol.7.gz", "share/bash-completion/completions/blxrep", "share/zsh/vendor-completions/_blxrep",
                        "share/fish/vendor_completions.d/blxrep.fish", "share/doc/blxrep/examples/agent.yaml",
                        "share/doc/blxrep/examples/dispatcher.yaml", "share/doc/blxrep/README.md", "share/doc/blxrep/SECURITY.md",
-                       "share/doc/blxrep/docs/restore.md", "share/doc/blxrep/docs/status.svg",
+                       "share/doc/blxrep/docs/restore.md", "share/doc/blxrep/docs/status.svg", "share/doc/blxrep/docs/page/overview.png",
                        "share/doc/blxrep/examples/policies/10-servers.yaml", "share/doc/blxrep/examples/on-event/mail"],
             "blxrep-agent": ["bin/blxrep-agent", "lib/systemd/system/blxrep-agent.service", "share/man/man8/blxrep-agent.8.gz",
                              "bin/blxrep-reboot", "lib/systemd/system/blxrep-reboot.service", "lib/systemd/system-shutdown/blxrep",
