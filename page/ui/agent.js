@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // An agent: how it is, all its checkpoints on a line of time, and what happened to it.
 import { spanName } from "./axis.js";
+import { Curve } from "./curve.js";
+import { agentFigures, checkpointHref } from "./figures.js";
+import { changedBytes, drawSign, MARKS, marksOf, storedBytes } from "./marks.js";
 import { commandLine, el, facts, LongList, message, replace, section, state, time } from "./parts.js";
-import { act, ageNow, ask } from "./source.js";
-import { changedBytes, drawSign, MARKS, marksOf, prepare, storedBytes, Timeline, unit } from "./timeline.js";
+import { act, ask } from "./source.js";
+import { Timeline } from "./timeline.js";
 import * as words from "./words.js";
 
 const DAY = 86400e3;
@@ -15,7 +18,6 @@ const PLOTS = [
 ];
 const REST = 20; // how many times as long as an answer took nothing is asked
 const LOG_LINES = 12;
-const LIVE_POINTS = 600;
 
 // What a line of the audit log says besides the time and who wrote it: its text, or its other members.
 function logWords(line) {
@@ -24,53 +26,15 @@ function logWords(line) {
   return [text, ...others].filter(Boolean).join(", ");
 }
 
-export function checkpointHref(agent, checkpoint) {
-  return `/checkpoint?agent=${encodeURIComponent(agent)}&checkpoint=${encodeURIComponent(checkpoint)}`;
+function logLine(line) {
+  const at = words.when(line.time), by = ` ${line.program ?? ""}, uid ${line.uid ?? "unknown"}`;
+  return el("li", null, time(at, at, words.instant(line.time)), el("b", null, line.event),
+    el("span", null, logWords(line), el("span", { class: "weak" }, by)));
 }
 
 // The marks of a checkpoint in words.
 export function markWords(row) {
   return marksOf(row).map((mark) => el("span", { class: `mark ${mark.looks}` }, mark.name));
-}
-
-// A curve of what was seen since the page was opened: the commands keep no history of it.
-class Curve {
-  constructor(name, write) {
-    Object.assign(this, { name, write, points: [] });
-    this.canvas = el("canvas", { role: "img", class: "plot" });
-    this.words = el("p", { class: "weak" });
-    this.node = el("div", null, el("h3", null, name), this.canvas, this.words);
-  }
-
-  add(at, value) {
-    this.points.push({ at, value });
-    if (this.points.length > LIVE_POINTS) this.points.shift();
-    this.draw();
-  }
-
-  draw() {
-    const { points, canvas } = this, height = 64, width = canvas.clientWidth / unit();
-    if (!width || !points.length) return;
-    const context = prepare(canvas, height), style = getComputedStyle(canvas);
-    const known = points.filter((point) => point.value != null);
-    const most = known.reduce((high, point) => Math.max(high, point.value), 0);
-    const from = points[0].at, length = Math.max(60e3, points.at(-1).at - from);
-    context.fillStyle = style.getPropertyValue("--line");
-    context.fillRect(0, height - 1, width, 1);
-    context.strokeStyle = style.getPropertyValue("--accent");
-    context.lineWidth = 1.5;
-    context.beginPath();
-    known.forEach((point, i) => {
-      const x = (point.at - from) / length * width, y = height - 2 - (most ? point.value / most * (height - 6) : 0);
-      if (i) context.lineTo(x, y);
-      else context.moveTo(x, y);
-    });
-    context.stroke();
-    if (known.length === 1) context.fillRect(0, height - 6, 4, 4);
-    const last = points.at(-1).value;
-    this.words.textContent = `now ${last == null ? "unknown" : this.write(last)}, at most ${this.write(most)} since this page was opened`;
-    canvas.setAttribute("aria-label", `${this.name}: ${this.words.textContent}`);
-  }
 }
 
 export class AgentPage {
@@ -135,24 +99,7 @@ export class AgentPage {
     replace(this.judgement, el("p", null, state(look.looks, look.cell), agent.why && ` ${agent.why}`),
       agent.suspicious && el("p", null, state("wait", "Suspicious"), ` ${agent.suspicious.reason}. This is a signal, no verdict.`),
       !agent.protected && agent.judgement.way_out && el("p", { class: "wayout" }, `What to do: ${agent.judgement.way_out}`));
-    const running = agent.total_bytes ? `${Math.round(100 * Math.min(1, agent.done_bytes / agent.total_bytes))} % of ${words.size(agent.total_bytes)}` : null;
-    replace(this.facts, facts([
-      ["Last checkpoint", agent.age == null ? "none yet" : el("a", { href: checkpointHref(this.id, agent.last_checkpoint) }, `${words.seconds(ageNow(agent, this.now()))} ago`), agent.last_checkpoint],
-      ["One is due every", agent.sync_freq_ms ? words.duration(agent.sync_freq_ms) : null],
-      ["Consistency", agent.consistency && words.consistency(agent.consistency).short + (agent.damaged ? ", damaged" : "")],
-      ["Connection", agent.away_ms == null ? "unknown: no dispatcher runs" : agent.state === "OFFLINE" ? `away for ${words.duration(agent.away_ms)}` :
-        `${agent.state.toLowerCase()}, for ${words.duration(agent.connected_ms)}`, agent.peer],
-      ["Pass", running && running + (agent.eta_seconds ? `, ${words.seconds(agent.eta_seconds)} left` : "")],
-      ["To send", agent.dirty_bytes == null ? null : words.size(agent.dirty_bytes)],
-      ["Last proven", agent.proven ? `${words.ago(agent.proven.time)}${agent.proven.booted_ms ? `, boots in ${words.duration(agent.proven.booted_ms)}` : ""}` : "never"],
-      ["Last copied", agent.copy === undefined ? null : agent.copy?.checkpoint ? `${words.ago(agent.copy.checkpoint, this.now())}${agent.copy.late ? ", late" : ""}` : "no copy", agent.copy?.failure || agent.copy?.place],
-      ["Locked until", agent.copy === undefined ? null : agent.copy?.locked ? words.day(agent.copy.locked_until) : "not locked", agent.copy?.not_locked],
-      ["Disks", `${words.count(agent.volumes, "disk")}, ${words.size(agent.volume_bytes)}`],
-      ["Quota", agent.quota],
-      ["Certificate ends", agent.certificate_ends && words.day(agent.certificate_ends)],
-      ["Mounted", agent.mounts?.length ? agent.mounts.map((mount) => mount.path).join(", ") : null],
-      ["Being restored", agent.restores?.length ? agent.restores.map((restore) => `by ${restore.peer}`).join(", ") : null],
-    ], { class: "figures" }));
+    replace(this.facts, facts(agentFigures(agent, this.now()), { class: "figures" }));
   }
 
   showActions() {
@@ -189,13 +136,16 @@ export class AgentPage {
       SPANS.map(([name, ms]) => el("button", { type: "button", class: "quiet", onclick: () => this.timeline.showLast(ms) }, name)),
       el("button", { type: "button", class: "quiet", "aria-label": "Zoom out", onclick: () => this.timeline.zoom(2) }, "−"),
       el("button", { type: "button", class: "quiet", "aria-label": "Zoom in", onclick: () => this.timeline.zoom(0.5) }, "+"));
-    const until = el("input", { type: "datetime-local", "aria-label": "Select the newest checkpoint until this time", title: "The newest checkpoint until this time", onchange: () => {
+    const until = el("input", { type: "datetime-local", "aria-label": "Select the newest checkpoint until this time", onchange: () => {
       const at = new Date(until.value).getTime();
       if (!Number.isNaN(at)) this.timeline.selectUntil(at);
     } });
-    return section("Checkpoints", this.timelineProblem, el("div", { class: "tools" }, this.spanWords, el("div", { class: "spans" }, el("label", null, "Newest until ", until), buttons)),
+    const tools = el("div", { class: "tools" }, this.spanWords,
+      el("div", { class: "spans" }, el("label", null, "Newest until ", until), buttons));
+    return section("Checkpoints", this.timelineProblem, tools,
       el("div", { class: "panel" }, this.canvas, this.legend), this.selected,
-      el("p", { class: "weak help", id: "timeline-help" }, "Drag to move, pinch or Ctrl and the wheel to zoom. Keys: ← → select, + − zoom, 0 shows all, Enter opens."));
+      el("p", { class: "weak help", id: "timeline-help" },
+        "Drag to move, pinch or Ctrl and the wheel to zoom. Keys: ← → select, + − zoom, 0 shows all, Enter opens."));
   }
 
   showLegend(rows) {
@@ -209,14 +159,16 @@ export class AgentPage {
       return el("li", null, canvas, mark.name);
     });
     replace(this.legend, ["filesystem", "crash", "none"].filter((name) => present.has(name)).map(swatch), marks,
-      el("li", { class: "weak" }, "height: changed bytes, logarithmic"), this.timeline.gaps.length > 0 && el("li", null, el("i", { class: "swatch gap" }), "gap"));
+      el("li", { class: "weak" }, "height: changed bytes, logarithmic"),
+      this.timeline.gaps.length > 0 && el("li", null, el("i", { class: "swatch gap" }), "gap"));
   }
 
   moved() {
     const { timeline } = this;
     const total = timeline.rows.length;
+    const from = words.when(timeline.span.from).replace(/:\d\d$/, "");
     this.spanWords.textContent = total === 0 ? "" :
-      `${timeline.visible.toLocaleString("en")} of ${words.count(total, "checkpoint")} in ${spanName(timeline.span.length)}, from ${words.when(timeline.span.from).replace(/:\d\d$/, "")}`;
+      `${timeline.visible.toLocaleString("en")} of ${words.count(total, "checkpoint")} in ${spanName(timeline.span.length)}, from ${from}`;
   }
 
   showSelected(row) {
@@ -224,9 +176,10 @@ export class AgentPage {
       replace(this.selected);
       return;
     }
-    const volumes = row.volumes.length;
-    replace(this.selected, el("p", null, el("a", { href: checkpointHref(this.id, row.checkpoint) }, words.when(row.time)), `, ${words.ago(row.time, this.now())}: `,
-      `${words.consistency(row.consistency).phrase}, ${words.size(changedBytes(row))} changed on ${words.count(volumes, "disk")}, frozen for ${words.duration(row.freeze_ms)}. `, markWords(row)),
+    const changed = `${words.size(changedBytes(row))} changed on ${words.count(row.volumes.length, "disk")}`;
+    replace(this.selected, el("p", null, el("a", { href: checkpointHref(this.id, row.checkpoint) }, words.when(row.time)),
+      `, ${words.ago(row.time, this.now())}: ${words.consistency(row.consistency).phrase}, ${changed}, `,
+      `frozen for ${words.duration(row.freeze_ms)}. `, markWords(row)),
     row.note && el("p", { class: "weak" }, row.note));
   }
 
@@ -239,10 +192,11 @@ export class AgentPage {
       const limit = this.agent?.sync_freq_ms;
       this.timeline.leastGapMs = limit ? 2 * limit + 60e3 : Infinity;
       this.timeline.show(rows);
-      performance.measure("timeline-drawn", { start: received, end: performance.now(), detail: { checkpoints: rows.length, receivedMs: received - begun } });
+      performance.measure("timeline-drawn", { start: received, end: performance.now(), detail: { receivedMs: received - begun } });
       this.showLegend(rows);
       this.rows.show([...rows].reverse());
-      replace(this.timelineProblem, rows.length === 0 && this.agent?.last_checkpoint == null ? message("rest", "There is no checkpoint yet.") : note && message("bad", note));
+      const isNew = rows.length === 0 && this.agent?.last_checkpoint == null;
+      replace(this.timelineProblem, isNew ? message("rest", "There is no checkpoint yet.") : note && message("bad", note));
       this.table.setAttribute("aria-rowcount", rows.length + 1);
     } catch (error) {
       replace(this.timelineProblem, message("bad", `The checkpoints cannot be shown: ${error.message}`));
@@ -268,17 +222,17 @@ export class AgentPage {
       const { found, note } = await ask("/api/log", { agent: this.id }), lines = found.reverse();
       const shown = all ? lines : lines.slice(0, LOG_LINES);
       replace(this.logBody, note && message("bad", note), lines.length === 0 ? el("p", { class: "weak" }, "Nothing that the audit log has.") :
-        el("ol", { class: "log" }, shown.map((line) => el("li", null, time(words.when(line.time), words.when(line.time), words.instant(line.time)),
-          el("b", null, line.event), el("span", null, logWords(line), el("span", { class: "weak" }, ` ${line.program ?? ""}, uid ${line.uid ?? "unknown"}`))))),
-      shown.length < lines.length && el("button", { type: "button", class: "quiet", onclick: () => this.loadLog(true) }, `All ${lines.length} lines`));
+        el("ol", { class: "log" }, shown.map(logLine)),
+      shown.length < lines.length &&
+        el("button", { type: "button", class: "quiet", onclick: () => this.loadLog(true) }, `All ${lines.length} lines`));
     } catch (error) {
       replace(this.logBody, message("bad", `The log cannot be shown: ${error.message}`));
     }
   }
 
   listSection() {
-    const columns = [["when", "Time"], ["consistency", "Consistency"], ["kind", "Kind"], ["changed number", "Changed"], ["stored number", "Stored"],
-      ["frozen number", "Frozen for"], ["marks", "Marks and note"]];
+    const columns = [["when", "Time"], ["consistency", "Consistency"], ["kind", "Kind"], ["changed number", "Changed"],
+      ["stored number", "Stored"], ["frozen number", "Frozen for"], ["marks", "Marks and note"]];
     const body = el("div", { role: "rowgroup", class: "rows" });
     this.table = el("div", { role: "table", class: "checkpoints", "aria-label": "Checkpoints, the newest first" },
       el("div", { role: "rowgroup" }, el("div", { role: "row", class: "row heads" },

@@ -11,7 +11,8 @@ const fixed = (ms) => ({ ms, floor: (at) => {
 
 const days = (number) => ({ ms: number * DAY, floor: (at) => {
   const day = new Date(at);
-  return new Date(day.getFullYear(), day.getMonth(), number === 1 ? day.getDate() : 1 + number * Math.floor((day.getDate() - 1) / number)).getTime();
+  const first = number === 1 ? day.getDate() : 1 + number * Math.floor((day.getDate() - 1) / number);
+  return new Date(day.getFullYear(), day.getMonth(), first).getTime();
 }, next: (at) => {
   const day = new Date(at);
   const next = new Date(day.getFullYear(), day.getMonth(), day.getDate() + number);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A checkpoint: what it is, what it depends on, and the ways back, each with its command line.
-import { checkpointHref, markWords } from "./agent.js";
+import { markWords } from "./agent.js";
+import { checkpointHref } from "./figures.js";
 import { commandLine, el, facts, message, replace, section, state } from "./parts.js";
 import { act, get } from "./source.js";
 import * as words from "./words.js";
+
+const DISK_COLUMNS = ["Disk", "Size", "Used", "Changed", "Stored", "On disk", "Removal frees", "Unreadable", "Encrypted", "Chain"];
 
 function tested(record) {
   if (!record) return "not tested";
@@ -41,10 +44,10 @@ class Browser {
       replace(this.list, el("ul", { class: "entries" },
         path !== "/" && el("li", null, this.folder(above, "..")),
         entries.map((entry) => {
-          const name = entry.path.split("/").pop();
-          return el("li", null, entry.type === "folder" || entry.type === "directory" ? this.folder(entry.path, `${name}/`) : el("span", null, name),
-            el("span", { class: "weak number" }, entry.type === "file" ? words.size(entry.size) : entry.type),
-            el("a", { href: this.download(entry.path, entry.type === "file"), download: "" }, entry.type === "file" ? "Download" : "Download as tar"));
+          const name = entry.path.split("/").pop(), isFile = entry.type === "file";
+          return el("li", null, entry.type === "folder" ? this.folder(entry.path, `${name}/`) : el("span", null, name),
+            el("span", { class: "weak number" }, isFile ? words.size(entry.size) : entry.type),
+            el("a", { href: this.download(entry.path, isFile), download: "" }, isFile ? "Download" : "Download as tar"));
         })), entries.length === 0 && el("p", { class: "weak" }, "This folder is empty."));
     } catch (error) {
       replace(this.list, message("bad", error.message));
@@ -94,13 +97,15 @@ export class CheckpointPage {
       el("p", { class: "lead" }, state(quality.looks, quality.phrase), ` ${quality.text} `, markWords(info)),
       info.damaged && message("bad", "A part of its disks could not be read: it is missing from this checkpoint."),
       info.suspicious && message("rest", `Suspicious: ${info.suspicious.reason}. This is a signal, no verdict.`),
-      info.missing.length > 0 && message("bad", `It lacks ${info.missing.join(", ")}: a restore wants --incomplete, or a checkpoint that has all disks.`),
+      info.missing.length > 0 && message("bad",
+        `It lacks ${info.missing.join(", ")}: a restore wants --incomplete, or a checkpoint that has all disks.`),
       this.waysBack(), this.whatItIs(), this.disks(), this.test());
   }
 
   // The words that every command of this checkpoint has.
   options(more = {}) {
-    return { agent: this.agent, checkpoint: this.info.checkpoint, "data-dir": this.session()?.data_dir, ...(this.isEncrypted() && { key: "FILE" }), ...more };
+    return { agent: this.agent, checkpoint: this.info.checkpoint, "data-dir": this.session()?.data_dir,
+      ...(this.isEncrypted() && { key: "FILE" }), ...more };
   }
 
   isOperator() {
@@ -190,12 +195,12 @@ export class CheckpointPage {
 
   disks() {
     return section("Disks", el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Disks" }, el("table", null,
-      el("thead", null, el("tr", null, ["Disk", "Size", "Used", "Changed", "Stored", "On disk", "Removal frees", "Unreadable", "Encrypted", "Chain"]
+      el("thead", null, el("tr", null, DISK_COLUMNS
         .map((head, i) => el("th", { scope: "col", class: i > 0 && i !== 8 ? "number" : null }, head)))),
       el("tbody", null, this.info.volumes.map((volume) => el("tr", null,
         el("th", { scope: "row" }, volume.device, volume.identity && el("span", { class: "weak" }, ` ${volume.identity}`)),
-        [volume.size, volume.used_bytes, volume.changed_bytes, volume.stored_bytes, volume.disk_bytes, volume.frees_bytes, volume.unreadable_bytes]
-          .map((bytes) => el("td", { class: "number" }, words.size(bytes))),
+        [volume.size, volume.used_bytes, volume.changed_bytes, volume.stored_bytes, volume.disk_bytes, volume.frees_bytes,
+          volume.unreadable_bytes].map((bytes) => el("td", { class: "number" }, words.size(bytes))),
         el("td", null, volume.key ?? "no"), el("td", { class: "number" }, String(volume.chain_length))))))));
   }
 

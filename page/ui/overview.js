@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The overview: is everything protected? One sentence, then all agents, the worst on top.
+import { passOf } from "./figures.js";
 import { el, facts, LongList, replace, state } from "./parts.js";
 import { ageNow, get } from "./source.js";
 import * as words from "./words.js";
@@ -22,17 +23,11 @@ function limitSeconds(agent) {
   return agent.sync_freq_ms ? 2 * agent.sync_freq_ms / 1000 + 60 : 0;
 }
 
-function pass(agent) {
-  if (!agent.total_bytes) return null;
-  const part = Math.min(1, agent.done_bytes / agent.total_bytes);
-  const eta = agent.eta_seconds ? `, ${words.seconds(agent.eta_seconds)} left` : "";
-  return { part, text: `${Math.round(part * 100)} % of ${words.size(agent.total_bytes)}${eta}` };
-}
-
 // Why, and what to do; of a protected agent what is remarkable, or what it is doing.
 function explain(agent) {
-  const running = pass(agent);
-  const parts = [agent.why, agent.suspicious && `suspicious: ${agent.suspicious.reason}`, running && `${agent.state.toLowerCase()}: ${running.text}`].filter(Boolean);
+  const running = passOf(agent);
+  const parts = [agent.why, agent.suspicious && `suspicious: ${agent.suspicious.reason}`,
+    running && `${agent.state.toLowerCase()}: ${running.text}`].filter(Boolean);
   if (!parts.length && agent.rescan_place > 0) parts.push(`a rescan waits, ${agent.rescan_place - 1} before it`);
   return parts.join(" · ");
 }
@@ -41,7 +36,8 @@ function lastCheckpoint(agent, now) {
   if (agent.age == null) return [el("span", { class: "weak" }, "none yet")];
   const age = ageNow(agent, now);
   const limit = agent.protection === "archived" ? 0 : limitSeconds(agent);
-  const bar = limit > 0 && el("meter", { min: 0, max: limit, value: Math.min(age, limit), high: limit / 2, class: age > limit ? "limit over" : "limit",
+  const bar = limit > 0 && el("meter", { min: 0, max: limit, value: Math.min(age, limit), high: limit / 2,
+    class: age > limit ? "limit over" : "limit",
     title: `One is due every ${words.duration(agent.sync_freq_ms)}; it is late after ${words.seconds(limit)}`,
     "aria-label": "Age, of the age at which it is late" });
   return [el("span", { class: "age" }, `${words.seconds(age)} ago`), bar];
@@ -57,14 +53,16 @@ function copied(agent, now) {
   const { copy } = agent;
   if (copy === undefined) return null;
   if (!copy?.checkpoint) return el("span", { class: copy?.late ? "bad" : "weak", title: copy?.failure }, "no copy");
-  return el("span", { class: copy.late && "bad", title: copy.failure || copy.place }, `${words.seconds(ageNow({ ...agent, age: copy.age }, now))} ago${copy.late ? ", late" : ""}`);
+  const age = words.seconds(ageNow({ ...agent, age: copy.age }, now));
+  return el("span", { class: copy.late && "bad", title: copy.failure || copy.place }, `${age} ago${copy.late ? ", late" : ""}`);
 }
 
 function locked(agent) {
   const { copy } = agent;
   if (copy === undefined) return null;
   if (!copy?.locked) return el("span", { class: copy?.lock_wanted ? "bad" : "weak", title: copy?.not_locked }, "not locked");
-  return el("span", { title: copy.lock_can_be_lifted && "Some may lift this lock" }, `${words.day(copy.locked_until)}${copy.lock_can_be_lifted ? "*" : ""}`);
+  const until = words.day(copy.locked_until);
+  return copy.lock_can_be_lifted ? el("span", { title: "Some may lift this lock" }, `${until}*`) : until;
 }
 
 const COLUMNS = [

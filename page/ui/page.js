@@ -47,8 +47,8 @@ function showLink(linked, error) {
   const at = live?.at ? words.when(live.at).replace(/^.*, /, "") : null;
   link.className = `link-state ${linked ? "well" : "bad"}`;
   link.textContent = linked ? "Live" : "Not live";
-  replace(banner, !linked && message("bad", error ? `The dispatcher's state cannot be read: ${error.message} ` : "The connection to blxrep-page is lost. ",
-    at ? `What you see is of ${at}.` : ""));
+  const cause = error ? `The dispatcher's state cannot be read: ${error.message} ` : "The connection to blxrep-page is lost. ";
+  replace(banner, !linked && message("bad", cause, at ? `What you see is of ${at}.` : ""));
 }
 
 function go(href) {
@@ -78,7 +78,8 @@ function keys(event) {
 function start() {
   if (!viewOfKnown()) return;
   document.querySelector("body > header")?.remove();
-  document.body.prepend(el("header", { class: "top" }, el("a", { href: "/", class: "brand" }, "blxrep"), el("span", { class: "push" }), who, link), banner);
+  const brand = el("a", { href: "/", class: "brand" }, "blxrep");
+  document.body.prepend(el("header", { class: "top" }, brand, el("span", { class: "push" }), who, link), banner);
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   document.body.append(el("footer", null, `Times are those of this browser${zone ? `, ${zone}` : ""}.`));
   document.addEventListener("click", follow);

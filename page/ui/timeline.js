@@ -2,35 +2,14 @@
 // All checkpoints of an agent on one canvas: a bar a checkpoint, its height the changed bytes, its colour the consistency; a lane for
 // each mark above; gaps hatched. It moves from years to seconds by wheel, fingers, keys and buttons. Small plots share its time.
 import { ticks } from "./axis.js";
+import { changedBytes, drawSign, MARKS, storedBytes } from "./marks.js";
+import { Moves } from "./moves.js";
 import * as words from "./words.js";
 
 const DAY = 86400e3;
 const SHORTEST = 10e3; // milliseconds that the whole width shows at least
 const LANE = 16, BARS = 150, AXIS = 26, OVERALL = 34, SPACE = 10;
 const CONSISTENCY_ORDER = ["filesystem", "crash", "none"]; // the worst last
-
-// What is marked, by which sign; `has` asks a row of `show --json`.
-export const MARKS = [
-  { name: "pinned", has: (row) => row.pinned, sign: "pin", looks: "accent" },
-  { name: "tested", has: (row) => row.tested?.passed === true, sign: "tick", looks: "well" },
-  { name: "test failed", has: (row) => row.tested?.passed === false, sign: "cross", looks: "bad" },
-  { name: "locked", has: (row) => Boolean(row.locked || row.locked_until), sign: "lock", looks: "accent" },
-  { name: "damaged", has: (row) => row.damaged, sign: "diamond", looks: "bad" },
-  { name: "lacks a disk", has: (row) => row.missing?.length > 0, sign: "ring", looks: "bad" },
-  { name: "suspicious", has: (row) => Boolean(row.suspicious), sign: "question", looks: "wait" },
-];
-
-export function changedBytes(row) {
-  return row.volumes.reduce((sum, volume) => sum + (volume.changed_bytes ?? 0), 0);
-}
-
-export function storedBytes(row) {
-  return row.volumes.reduce((sum, volume) => sum + (volume.stored_bytes ?? 0), 0);
-}
-
-export function marksOf(row) {
-  return MARKS.filter((mark) => mark.has(row));
-}
 
 // The middle one of five; the numbers are changed.
 function middle(numbers, count) {
@@ -119,19 +98,14 @@ function paints(node) {
 export class Timeline {
   // onSelect(row|null), onMove(): after each draw. `plots`: canvases with what they show, [{canvas, column, write}].
   constructor(canvas, { leastGapMs, now, onSelect, onMove, onOpen }) {
-    Object.assign(this, { canvas, leastGapMs, now, onSelect, onMove, onOpen, rows: [], selected: -1, plots: [], pointers: new Map() });
+    Object.assign(this, { canvas, leastGapMs, now, onSelect, onMove, onOpen, rows: [], selected: -1, plots: [] });
     this.draw = this.draw.bind(this);
     this.observer = new ResizeObserver(() => this.later());
     this.observer.observe(canvas);
     this.scheme = matchMedia("(prefers-color-scheme: dark)");
     this.recolour = () => { this.paints = null; this.later(); };
     this.scheme.addEventListener("change", this.recolour);
-    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    canvas.addEventListener("pointerdown", (event) => this.press(event));
-    canvas.addEventListener("pointermove", (event) => this.drag(event));
-    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => this.release(event));
-    canvas.addEventListener("dblclick", () => this.selected >= 0 && this.onOpen(this.rows[this.selected]));
-    canvas.addEventListener("keydown", (event) => this.key(event));
+    this.moves = new Moves(this);
   }
 
   close() {
@@ -182,14 +156,6 @@ export class Timeline {
     return bytes <= 0 ? 2 : Math.max(3, (Math.log2(Math.max(bytes, 4096)) - least) / (most - least) * (BARS - 12) + 3);
   }
 
-  across(event) {
-    return event.offsetX / this.unit;
-  }
-
-  down(event) {
-    return event.offsetY / this.unit;
-  }
-
   draw() {
     this.scheduled = false;
     if (!this.columns || !this.canvas.isConnected) return;
@@ -205,7 +171,8 @@ export class Timeline {
     this.drawScale(context);
     this.drawGaps(context);
     this.drawBars(context);
-    if (this.narrow) for (const power of [22, 32]) if (2 ** power <= this.highest) this.drawScaleText(context, power, this.bottom - this.barHeight(2 ** power));
+    for (const power of this.narrow ? [22, 32] : [])
+      if (2 ** power <= this.highest) this.drawScaleText(context, power, this.bottom - this.barHeight(2 ** power));
     this.drawAxis(context);
     this.drawOverall(context);
     for (const plot of this.plots) this.drawPlot(plot);
@@ -409,8 +376,9 @@ export class Timeline {
       const bar = Math.max(1, most > 0 ? scale(value) / scale(most) * (height - 4) : 0);
       context.fillRect(pixel * 2, height - 1 - bar, width, bar);
     });
-    canvas.setAttribute("aria-label", last > first ? `${canvas.dataset.name}: at most ${write(most)}, ${write(sum / (last - first))} on average` : `${canvas.dataset.name}: none in this span`);
-    canvas.nextElementSibling.textContent = last > first ? `at most ${write(most)}, ${write(sum / (last - first))} on average` : "none in this span";
+    const said = last > first ? `at most ${write(most)}, ${write(sum / (last - first))} on average` : "none in this span";
+    canvas.setAttribute("aria-label", `${canvas.dataset.name}: ${said}`);
+    canvas.nextElementSibling.textContent = said;
   }
 
   select(index, { follow = false } = {}) {
@@ -451,82 +419,6 @@ export class Timeline {
     this.span.zoom(factor, inside ? at : (this.span.from + this.span.until) / 2);
     this.later();
   }
-
-  // Like a map: with Ctrl or a pinch on a touchpad it always zooms; a plain wheel does only while the canvas has the focus, or else the page scrolls.
-  wheel(event) {
-    const isZoom = event.ctrlKey || event.metaKey || document.activeElement === this.canvas;
-    if (!isZoom && Math.abs(event.deltaX) <= Math.abs(event.deltaY)) return;
-    event.preventDefault();
-    if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) this.span.set(this.span.from + event.deltaX / this.width * this.span.length, this.span.length);
-    else this.span.zoom(Math.exp(Math.max(-300, Math.min(300, event.deltaY)) * 0.002), this.at(this.across(event)));
-    this.later();
-  }
-
-  press(event) {
-    this.canvas.setPointerCapture(event.pointerId);
-    const inOverall = this.overall && this.down(event) >= this.overall.top;
-    this.pointers.set(event.pointerId, { x: this.across(event), begun: this.across(event), moved: false, inOverall });
-    if (inOverall) this.jump(this.across(event));
-  }
-
-  jump(x) {
-    const { low, high, room } = this.overall;
-    const at = low + (x - this.left) / room * (high - low);
-    this.span.set(at - this.span.length / 2, this.span.length);
-    this.later();
-  }
-
-  drag(event) {
-    const pointer = this.pointers.get(event.pointerId);
-    if (!pointer) {
-      this.canvas.style.cursor = this.overall && this.down(event) >= this.overall.top ? "ew-resize" : "crosshair";
-      return;
-    }
-    if (pointer.inOverall) {
-      this.jump(this.across(event));
-      return;
-    }
-    const others = [...this.pointers.values()].filter((other) => other !== pointer);
-    if (others.length === 1) {
-      const [other] = others;
-      const before = Math.max(20, Math.abs(pointer.x - other.x)), after = Math.max(20, Math.abs(this.across(event) - other.x));
-      this.span.zoom(before / after, this.at(other.x));
-      pointer.moved = other.moved = true;
-    } else if (pointer.moved || Math.abs(this.across(event) - pointer.begun) > 5) {
-      pointer.moved = true;
-      this.span.set(this.span.from - (this.across(event) - pointer.x) / (this.width - this.left - this.right) * this.span.length, this.span.length);
-    }
-    pointer.x = this.across(event);
-    this.later();
-  }
-
-  release(event) {
-    const pointer = this.pointers.get(event.pointerId);
-    this.pointers.delete(event.pointerId);
-    if (pointer && !pointer.moved && !pointer.inOverall && event.type === "pointerup") this.select(this.nearest(this.across(event)));
-  }
-
-  key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const from = this.selected < 0 ? this.rows.length : this.selected;
-    const steps = {
-      ArrowLeft: () => this.select(Math.max(0, from - 1), { follow: true }),
-      ArrowRight: () => this.select(Math.min(this.rows.length - 1, from + 1), { follow: true }),
-      Home: () => this.select(0, { follow: true }),
-      End: () => this.select(this.rows.length - 1, { follow: true }),
-      PageUp: () => { this.span.set(this.span.from - this.span.length * 0.8, this.span.length); this.later(); },
-      PageDown: () => { this.span.set(this.span.from + this.span.length * 0.8, this.span.length); this.later(); },
-      "+": () => this.zoom(0.5),
-      "=": () => this.zoom(0.5),
-      "-": () => this.zoom(2),
-      0: () => this.showLast(null),
-      Enter: () => this.selected >= 0 && this.onOpen(this.rows[this.selected]),
-      Escape: () => this.select(-1),
-    };
-    if (!steps[event.key]) return;
-    event.preventDefault();
-    steps[event.key]();
-  }
 }
 
 // Canvases grow with the text: what is drawn is measured in pixels of a text of 16.
@@ -546,43 +438,4 @@ export function prepare(canvas, height) {
   context.setTransform(scale, 0, 0, scale, 0, 0);
   context.clearRect(0, 0, width, height);
   return context;
-}
-
-const SIGNS = {
-  pin: [[-4, -5], [4, -5], [0, 5]],
-  diamond: [[0, -5], [5, 0], [0, 5], [-5, 0]],
-};
-
-// Each mark has a form of its own, not only a colour.
-export function drawSign(context, sign, x, y, colour) {
-  context.fillStyle = context.strokeStyle = colour;
-  context.lineWidth = 2;
-  context.beginPath();
-  if (SIGNS[sign]) {
-    SIGNS[sign].forEach(([dx, dy], i) => i ? context.lineTo(x + dx, y + dy) : context.moveTo(x + dx, y + dy));
-    context.fill();
-  } else if (sign === "tick") {
-    context.moveTo(x - 4, y);
-    context.lineTo(x - 1, y + 3.5);
-    context.lineTo(x + 4.5, y - 4);
-    context.stroke();
-  } else if (sign === "cross") {
-    context.moveTo(x - 3.5, y - 3.5);
-    context.lineTo(x + 3.5, y + 3.5);
-    context.moveTo(x + 3.5, y - 3.5);
-    context.lineTo(x - 3.5, y + 3.5);
-    context.stroke();
-  } else if (sign === "lock") {
-    context.fillRect(x - 4, y - 1, 8, 6);
-    context.arc(x, y - 1, 2.6, Math.PI, 0);
-    context.stroke();
-  } else if (sign === "ring") {
-    context.arc(x, y, 3.6, 0, 2 * Math.PI);
-    context.stroke();
-  } else {
-    context.font = "700 13px sans-serif";
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    context.fillText("?", x, y + 0.5);
-  }
 }

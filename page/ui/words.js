@@ -85,9 +85,12 @@ export function protection(name) {
 
 // How a checkpoint belongs together. `short` is the word of the commands.
 export const CONSISTENCIES = {
-  filesystem: { looks: "well", short: "filesystem", phrase: "filesystem consistent", text: "The filesystems were frozen: they are clean, as after an unmount." },
-  crash: { looks: "wait", short: "crash", phrase: "crash consistent", text: "As after a power cut at one moment: a journal replays, a database recovers." },
-  none: { looks: "bad", short: "none", phrase: "not consistent", text: "Its blocks are of different moments: it may not even mount. Use another one if you can." },
+  filesystem: { looks: "well", short: "filesystem", phrase: "filesystem consistent",
+    text: "The filesystems were frozen: they are clean, as after an unmount." },
+  crash: { looks: "wait", short: "crash", phrase: "crash consistent",
+    text: "As after a power cut at one moment: a journal replays, a database recovers." },
+  none: { looks: "bad", short: "none", phrase: "not consistent",
+    text: "Its blocks are of different moments: it may not even mount. Use another one if you can." },
 };
 
 export function consistency(name) {

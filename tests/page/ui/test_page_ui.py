@@ -232,7 +232,7 @@ class Page(unittest.TestCase):
         legend = self.browser.text(".legend")
         for mark in ["filesystem consistent", "crash consistent", "not consistent", "pinned", "tested", "test failed", "damaged", "lacks a disk", "gap"]:
             self.assertIn(mark, legend)
-        drawn = self.browser.run("""return (async () => { const { gaps, MARKS, marksOf, Timeline } = await import('/timeline.js');
+        drawn = self.browser.run("""return (async () => { const { Timeline } = await import('/timeline.js'), { MARKS } = await import('/marks.js');
             const rows = await (await fetch('/api/show')).json(); const line = new Timeline(document.querySelector('.timeline'), {leastGapMs: 1860000, now: Date.now});
             line.show(rows); const marks = {}; line.columns.marks.forEach((bits) => MARKS.forEach((mark, bit) => { if (bits >> bit & 1) marks[mark.name] = (marks[mark.name] ?? 0) + 1; }));
             const buckets = line.buckets(0, rows.length, 3); line.close();
