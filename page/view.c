@@ -89,21 +89,35 @@ static void write_agent(FILE *out, const json_t *agent)
     fputs("</tr>\n", out);
 }
 
+static bool is_archived(const json_t *agent)
+{
+    return strcmp(page_json_text(agent, "protection"), "archived") == 0;
+}
+
+/* The sentence of `status`; nobody expects anything of an agent that is archived. */
 static void write_summary(FILE *out, const json_t *status)
 {
-    size_t count = json_array_size(status), good = 0, at;
+    size_t wanted = 0, good = 0, known = 0, at;
     const json_t *agent;
     json_array_foreach(status, at, agent)
     {
-        if (json_is_true(json_object_get(agent, "protected")))
-            good++;
+        known += json_is_null(json_object_get(agent, "away_ms")) ? 0 : 1;
+        wanted += is_archived(agent) ? 0 : 1;
+        good += json_is_true(json_object_get(agent, "protected")) ? 1 : 0;
     }
-    if (count == 0)
-        fputs("<h1>No server is protected yet</h1>\n", out);
-    else if (good == count)
-        fprintf(out, "<h1>All %zu servers are protected</h1>\n", count);
+    if (json_array_size(status) == 0)
+        fputs("<h1>No agent has connected yet</h1>\n", out);
+    else if (known == 0)
+        fputs("<h1>Nothing is being protected: no dispatcher runs</h1>\n", out);
+    else if (wanted == 0)
+        fputs("<h1>Nothing is being protected: every agent is archived</h1>\n", out);
+    else if (good == wanted && wanted == 1)
+        fputs("<h1>The only agent is protected</h1>\n", out);
+    else if (good == wanted)
+        fprintf(out, "<h1>All %zu agents are protected</h1>\n", wanted);
     else
-        fprintf(out, "<h1>%zu of %zu servers not protected</h1>\n", count - good, count);
+        fprintf(out, "<h1>%zu of %zu agent%s %s not protected</h1>\n", wanted - good, wanted,
+                wanted == 1 ? "" : "s", wanted - good == 1 ? "is" : "are");
 }
 
 void page_view_overview(FILE *out, const struct page_request *request, const json_t *answer)

@@ -18,7 +18,7 @@ from browser import Browser  # noqa: E402
 from programs import Page, bin_folder  # noqa: E402
 from registry import REGISTRY, run  # noqa: E402
 
-PICTURES = pathlib.Path(os.environ.get("BLXREP_PAGE_PICTURES", "/tmp")).resolve()
+PICTURES = pathlib.Path(os.environ.get("BLXREP_PAGE_PICTURES", "/tmp/blxrep-page-pictures")).resolve()
 HOSTILE = "<img src=x onerror=document.title='gone'>\"'<script>document.title='gone'</script>"
 DEVICE = "/dev/<b>vda</b>"
 
@@ -142,6 +142,8 @@ class Store(Case):
         for agent in self.cli.status(self.data_dir):
             self.assertIn(agent["id"], text)
             self.assertIn(agent["protection"], text)
+        asked = [agent for agent in self.cli.status(self.data_dir) if agent["protection"] != "archived"]
+        self.assertIn(f"{sum(not agent['protected'] for agent in asked)} of {len(asked)} agents are not protected", text)
         plain.picture(PICTURES / "plain-overview.png")
         plain.go(self.address("/agent?id=web1"))
         text = plain.plain_text()

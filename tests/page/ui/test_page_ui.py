@@ -21,7 +21,7 @@ import answers
 from browser import Browser
 
 BIN = pathlib.Path(os.environ.get("BLXREP_BIN", "build-dev/bin")).resolve()
-PICTURES = pathlib.Path(os.environ.get("BLXREP_PAGE_PICTURES", tempfile.gettempdir())).resolve()
+PICTURES = pathlib.Path(os.environ.get("BLXREP_PAGE_PICTURES", f"{tempfile.gettempdir()}/blxrep-page-pictures")).resolve()
 HOSTILE = "<img src=x onerror=document.title='gone'>\"'&lt;<script>document.title='gone'</script>"
 TAB = "\ue004"
 
@@ -79,7 +79,7 @@ class Page(unittest.TestCase):
         return self.browser.wait(ready)
 
     def overview(self, served):
-        return self.open(served, "/", "return document.querySelector('.agents .rows .row')")
+        return self.open(served, "/", "return document.querySelector('.agents .rows .row') && document.querySelector('.room p')")
 
     def agent(self, served, name):
         return self.open(served, f"/agent?id={quote(name)}", "return document.querySelector('.legend li') && document.querySelector('.log li') && document.querySelector('.actions code')")
@@ -367,6 +367,9 @@ class Page(unittest.TestCase):
                     where = f"{page}, {width}, {'dark' if dark else 'light'}"
                     wide = self.browser.run("return [document.documentElement.scrollWidth, innerWidth]")
                     self.assertLessEqual(wide[0], wide[1], f"{where}: no horizontal scroll")
+                    cut = self.browser.run("""return [...document.querySelectorAll('.of-state')].filter((cell) => cell.scrollWidth > cell.clientWidth)
+                        .map((cell) => cell.textContent)""")
+                    self.assertEqual(cut, [], f"{where}: a state is whole")
                     seen = self.browser.run(CONTRAST)
                     self.assertEqual(seen["poor"], [], where)
                     self.assertGreater(seen["seen"], 30, where)
