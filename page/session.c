@@ -109,9 +109,9 @@ static struct entry *find_locked(struct page_sessions *sessions, const char *coo
 int page_session_find(struct page_sessions *sessions, const char *cookie, const char *address,
                       struct page_session *session)
 {
-    uint64_t now_ns = blx_clock_ns();
     int rc = -EACCES;
     pthread_mutex_lock(&sessions->lock);
+    const uint64_t now_ns = blx_clock_ns(); /* under the lock, so that no asked_ns is later */
     struct entry *entry = find_locked(sessions, cookie);
     if (entry != NULL && is_over(entry, now_ns))
         *entry = (struct entry){.used = false};

@@ -3,6 +3,7 @@
 #include "page/session.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,11 +59,40 @@ static void the_least_used_session_makes_room(void **state)
     assert_int_equal(page_session_find(sessions, other, "a", &found), 0);
 }
 
+enum { ASKERS = 4, ASKS = 20000 };
+
+static char shared[PAGE_SECRET_TEXT_BYTES];
+
+static void *ask_often(void *arg)
+{
+    struct page_session found;
+    size_t *refused = arg;
+    for (int i = 0; i < ASKS; i++)
+        *refused += page_session_find(sessions, shared, "a", &found) == 0 ? 0 : 1;
+    return NULL;
+}
+
+/* A page asks for several things at once. */
+static void a_session_lasts_while_many_threads_ask(void **state)
+{
+    pthread_t threads[ASKERS];
+    size_t refused[ASKERS] = {0};
+    (void)state;
+    assert_int_equal(page_session_begin(sessions, PAGE_VIEWER, "a", shared, NULL), 0);
+    for (size_t i = 0; i < ASKERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_often, &refused[i]), 0);
+    for (size_t i = 0; i < ASKERS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(refused[i], 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_cookie_holds_for_its_address_until_it_ends, begin, end),
         cmocka_unit_test_setup_teardown(the_least_used_session_makes_room, begin, end),
+        cmocka_unit_test_setup_teardown(a_session_lasts_while_many_threads_ask, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
