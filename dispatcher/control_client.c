@@ -90,6 +90,7 @@ static int check_place(const struct client *client, const char *agent_id, struct
 {
     struct blx_control_agent told = {0};
     char host[BLX_NAME_BYTES];
+    dispatcher_neighbours_refresh(client->dispatcher->neighbours);
     if (dispatcher_registry_describe(&client->dispatcher->registry, agent_id, &told) ||
         !dispatcher_neighbours_find(client->dispatcher->neighbours, agent_id, &told, host))
         return 0;

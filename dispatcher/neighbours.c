@@ -35,8 +35,9 @@ struct dispatcher_neighbours {
     /* The thread's alone. */
     struct folder *folders; /* of the agents that are connected, by ID */
     size_t folder_count;
-    uint64_t told_ns; /* 0: tell at the next look */
-    bool cannot_tell; /* and it was logged */
+    uint64_t told_ns;   /* 0: tell at the next look */
+    size_t agent_count; /* that were told of */
+    bool cannot_tell;   /* and it was logged */
 
     struct dispatcher_threads threads; /* one; main()'s */
 
@@ -140,6 +141,28 @@ struct blx_control_host *dispatcher_neighbours_list(struct dispatcher_neighbours
     return hosts;
 }
 
+/* Reads what the others told. True: one has come or gone. */
+static bool look(struct dispatcher_neighbours *neighbours)
+{
+    struct blx_member_list fresh = {0};
+    if (blx_member_list_read(neighbours->dispatcher->store, &fresh, NULL) < 0)
+        return false;
+    pthread_mutex_lock(&neighbours->lock);
+    size_t before = count_others_locked(neighbours);
+    struct blx_member_list old = neighbours->all;
+    neighbours->all = fresh;
+    bool changed = count_others_locked(neighbours) != before;
+    pthread_mutex_unlock(&neighbours->lock);
+    blx_member_list_done(&old);
+    return changed;
+}
+
+void dispatcher_neighbours_refresh(struct dispatcher_neighbours *neighbours)
+{
+    if (neighbours != NULL)
+        look(neighbours);
+}
+
 /* The address at which that one listens; false: it does not run. */
 static bool find_host(struct dispatcher_neighbours *neighbours, const char *name,
                       char listen[BLX_TEXT_BYTES])
@@ -165,8 +188,11 @@ int dispatcher_neighbours_check_destination(struct dispatcher *dispatcher, const
     if (neighbours == NULL || neighbours->self.role != BLX_HOST_SHARES)
         return 0;
     int rc = blx_destination_look(blx_store_agent(dispatcher->store, agent_id), to, err);
-    if (rc <= 0 || strcmp(to, neighbours->self.name) == 0 || !find_host(neighbours, to, listen))
+    if (rc <= 0 || strcmp(to, neighbours->self.name) == 0)
         return rc < 0 ? rc : 0;
+    look(neighbours); /* it may have died just now */
+    if (!find_host(neighbours, to, listen))
+        return 0;
     return blx_error_set(err, -EBUSY,
                          "the agent '%s' was moved to the dispatcher '%s' (listening on '%s'): "
                          "connect there",
@@ -268,22 +294,6 @@ static void attend(struct dispatcher_neighbours *neighbours,
     neighbours->folder_count = count;
 }
 
-/* Reads what the others told. True: one has come or gone. */
-static bool look(struct dispatcher_neighbours *neighbours)
-{
-    struct blx_member_list fresh = {0};
-    if (blx_member_list_read(neighbours->dispatcher->store, &fresh, NULL) < 0)
-        return false;
-    pthread_mutex_lock(&neighbours->lock);
-    size_t before = count_others_locked(neighbours);
-    struct blx_member_list old = neighbours->all;
-    neighbours->all = fresh;
-    bool changed = count_others_locked(neighbours) != before;
-    pthread_mutex_unlock(&neighbours->lock);
-    blx_member_list_done(&old);
-    return changed;
-}
-
 static bool has_others(struct dispatcher_neighbours *neighbours)
 {
     pthread_mutex_lock(&neighbours->lock);
@@ -304,6 +314,7 @@ static void tell_and_attend(struct dispatcher_neighbours *neighbours)
     else
         neighbours->cannot_tell = false;
     attend(neighbours, &overview);
+    neighbours->agent_count = overview.agent_count;
     dispatcher_overview_done(&overview);
 }
 
@@ -330,6 +341,14 @@ static bool rest(struct dispatcher_neighbours *neighbours)
     return go_on;
 }
 
+/* To tell takes a look at every agent's files. */
+static bool is_due(const struct dispatcher_neighbours *neighbours)
+{
+    return neighbours->told_ns == 0 || neighbours->agent_count <= DISPATCHER_NEIGHBOURS_FEW ||
+           blx_clock_ns() - neighbours->told_ns >=
+               DISPATCHER_NEIGHBOURS_TELL_MS * UINT64_C(1000000);
+}
+
 static void run(void *arg)
 {
     struct dispatcher_neighbours *neighbours = arg;
@@ -337,12 +356,9 @@ static void run(void *arg)
         check_lock(neighbours);
         if (look(neighbours))
             neighbours->told_ns = 0;
-        const uint64_t now_ns = blx_clock_ns();
-        if (has_others(neighbours) &&
-            (neighbours->told_ns == 0 ||
-             now_ns - neighbours->told_ns >= DISPATCHER_NEIGHBOURS_TELL_MS * UINT64_C(1000000))) {
+        if (has_others(neighbours) && is_due(neighbours)) {
+            neighbours->told_ns = blx_clock_ns();
             tell_and_attend(neighbours);
-            neighbours->told_ns = now_ns;
         }
     } while (rest(neighbours));
 }

@@ -13,7 +13,7 @@
  * directory: the process ends at once, as in a crash (I10).
  *
  * Threads: one, which is main()'s to start and stop. The questions are asked from any; they take
- * the neighbours' lock, a leaf, and none waits for the disk.
+ * the neighbours' lock, a leaf. Those that look at files say so, the others do not wait.
  */
 #pragma once
 
@@ -24,7 +24,9 @@
 
 enum {
     DISPATCHER_NEIGHBOURS_LOOK_MS = 2000,
-    DISPATCHER_NEIGHBOURS_TELL_MS = 4 * 1000, /* at once if another one has come */
+    /* At each look if another one has come or gone, or while there are few agents. */
+    DISPATCHER_NEIGHBOURS_TELL_MS = 8 * 1000,
+    DISPATCHER_NEIGHBOURS_FEW = 200,
 };
 
 struct dispatcher_neighbours;
@@ -45,6 +47,9 @@ int dispatcher_neighbours_stop(struct dispatcher_neighbours *neighbours, uint64_
 
 /* In all of these NULL stands for a dispatcher that has none. */
 
+/* Reads what the others told, out of turn. */
+void dispatcher_neighbours_refresh(struct dispatcher_neighbours *neighbours);
+
 /* Whether another dispatcher has a session of the agent; then what it told of the agent, and its
  * name. */
 bool dispatcher_neighbours_find(struct dispatcher_neighbours *neighbours, const char *agent_id,
@@ -55,11 +60,12 @@ bool dispatcher_neighbours_find(struct dispatcher_neighbours *neighbours, const 
 bool dispatcher_neighbours_is_keeper(struct dispatcher_neighbours *neighbours);
 
 /* 0 if the agent may connect here. -EBUSY if it is to go to another dispatcher that runs
- * (store/destination.h); `to` becomes its name. */
+ * (store/destination.h); `to` becomes its name. Looks at files. */
 int dispatcher_neighbours_check_destination(struct dispatcher *dispatcher, const char *agent_id,
                                             char to[BLX_NAME_BYTES], struct blx_error *err);
 
-/* Ends the agent's session if it is to go to another dispatcher. */
+/* Ends the agent's session if it is to go to another dispatcher. Looks at files, and waits for the
+ * session's end. */
 void dispatcher_neighbours_send_away(struct dispatcher *dispatcher, const char *agent_id);
 
 /* All of them, this one first, if there are others; free it. NULL, and 0: there are none, or no

@@ -138,7 +138,7 @@ class Hosts(Case):
         beta.kill()
         self.wait_state("alpha", "web1", True, None, TAKEOVER_SECONDS)
         print(f"\nthe agent was at the other one {time.monotonic() - before:.1f} s after kill -9", flush=True)
-        self.ask("alpha", "checkpoint", "--agent=web1")
+        wait_until("a checkpoint at alpha", lambda: self.ask("alpha", "checkpoint", "--agent=web1", check=False).returncode == 0, 20)
         self.assertNotRegex("\n".join(agents["web1"].lines), "rescan \\(")
         alpha.stop()
         self.cli.run("dispatcher", "verify", f"--data-dir={self.data_dir}")
