@@ -301,7 +301,10 @@ static int open_session(struct dispatcher_session *session, struct blx_error *er
     int rc = greet(session, err);
     if (rc == 0)
         rc = enter(session, err);
-    return rc == 0 ? dispatcher_session_take_volumes(session, err) : rc;
+    if (rc == 0)
+        rc = dispatcher_session_take_volumes(session, err);
+    session->announced = rc == 0;
+    return rc;
 }
 
 static void take_status(struct dispatcher_session *session, const struct blx_status *status)

@@ -137,6 +137,8 @@ struct dispatcher_session {
     bool rescan_told; /* the agent knows the order to rescan; its next FRESH request follows it */
     enum blx_agent_state reported; /* by the last STATUS; OFFLINE before the first */
     uint64_t paused_ns;            /* when the agent was told that it is paused; 0: it is not */
+    bool announced;                /* all volumes are */
+    bool policy_waits;             /* it has changed: told when all are announced */
     struct blx_quota quota;        /* the limits of its policy */
     struct blx_quota used;         /* as measured, and counted on since */
     uint64_t measured_ns;          /* when; 0: not yet */

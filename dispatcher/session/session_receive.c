@@ -35,8 +35,9 @@ static int follow_orders(struct dispatcher_session *session, struct blx_error *e
         session->ending = orders.ending;
         return blx_error_set(err, -ECANCELED, "%s", ending_text(orders.ending));
     }
-    int rc = orders.policy ? dispatcher_session_tell_policy(session, err) : 0;
-    if (rc == 0 && orders.authority && session->state == DISPATCHER_SESSION_FOLLOWING)
+    session->policy_waits |= orders.policy;
+    int rc = 0;
+    if (orders.authority && session->state == DISPATCHER_SESSION_FOLLOWING)
         rc = dispatcher_session_tell_authority(session, err);
     if (rc == 0 && orders.rescan)
         rc = dispatcher_session_order_rescan(session, err);
@@ -51,6 +52,15 @@ static int follow_orders(struct dispatcher_session *session, struct blx_error *e
         .checkpoint_request = {.request = orders.request},
     };
     return dispatcher_session_send(session, &request, err);
+}
+
+/* While the agent announces its volumes it expects their states, and would end the session. */
+static int tell_waiting_policy(struct dispatcher_session *session, struct blx_error *err)
+{
+    if (!session->policy_waits || !session->announced)
+        return 0;
+    session->policy_waits = false;
+    return dispatcher_session_tell_policy(session, err);
 }
 
 /* When the agent counts as dead: after three heartbeats without a word. Before WELCOME it does not
@@ -151,6 +161,8 @@ int dispatcher_session_receive(struct dispatcher_session *session, uint64_t dead
         int rc = 0;
         if (atomic_load(&session->entry.has_orders))
             rc = follow_orders(session, err);
+        if (rc == 0)
+            rc = tell_waiting_policy(session, err);
         if (rc < 0)
             return rc;
         if (blx_clock_ns() >= answer_due_ns(session))
