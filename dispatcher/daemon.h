@@ -3,9 +3,9 @@
  * The daemon as a whole: brings its parts up in the order in which they need each other, serves,
  * and takes them down again.
  *
- * Up: store (and its lock, for which a standby waits) -> place among its dispatchers -> PKI -> TLS ->
- * listening socket -> neighbours -> metrics -> control socket -> events -> scheduler -> pruner and
- * rewriter -> READY.
+ * Up: store (and its lock, for which a standby waits) -> place among its dispatchers -> PKI -> TLS
+ * -> listening socket -> neighbours -> metrics -> control socket -> events -> scheduler -> pruner
+ * and rewriter -> READY.
  *
  * Down: accepting ends and the sessions are told to end. They sync the frames that they have and
  * say GOODBYE. All threads are joined. If one sits in a disk call after DISPATCHER_STOP_MS, the

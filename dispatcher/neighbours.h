@@ -4,9 +4,9 @@
  * and tells them what this one knows while there are any. With it `status` of each tells about all,
  * and a standby can say whom it waits for.
  *
- * It also does what no other host's command can do here: a session is ended if its agent was revoked
- * or is to go to another dispatcher, and looks at its agent's pause, policy and orders if the agent's
- * folder has changed.
+ * It also does what no other host's command can do here: a session is ended if its agent was
+ * revoked or is to go to another dispatcher, and looks at its agent's pause, policy and orders if
+ * the agent's folder has changed.
  *
  * It looks after the directory's lock, too. A filesystem that has given it to another host (because
  * this one could not be heard of) may let this one write on, and two writers would ruin the

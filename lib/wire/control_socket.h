@@ -56,8 +56,9 @@ int blx_control_socket_close(struct blx_control_socket *control);
 
 /*
  * Connects to the daemon that listens there: to the one of this host, if it has a name of its own.
- * `send_timeout_ms` as in blx_conn_new(); free the connection with blx_conn_free(). -ENOTCONN: no daemon listens; -EPERM: only another user may ask;
- * others say that the folder cannot be opened, or why there is no socket.
+ * `send_timeout_ms` as in blx_conn_new(); free the connection with blx_conn_free(). -ENOTCONN: no
+ * daemon listens; -EPERM: only another user may ask; others say that the folder cannot be opened,
+ * or why there is no socket.
  */
 int blx_control_socket_connect(const char *dir, uint64_t send_timeout_ms, struct blx_conn **conn,
                                struct blx_error *err);
