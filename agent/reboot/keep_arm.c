@@ -194,13 +194,22 @@ static void give_up(struct agent_volume *volume, const char *why)
     blx_log_warning("'%s': %s", volume->device.path, head->anew_reason);
 }
 
-static void settle(struct arming *arming)
+/* It has no ledger that could hold the reason. */
+static void give_up_absent(const struct arming *arming, uint32_t index, const char *run_dir)
+{
+    char text[BLX_TEXT_BYTES];
+    snprintf(text, sizeof(text), "'%.60s': %.180s", arming->save.volumes[index].kernel_name,
+             arming->why[index]);
+    blx_log_warning("the tracking was not kept over the reboot: %s", text);
+    agent_note_write(run_dir, text, NULL);
+}
+
+static void settle(struct arming *arming, const char *run_dir)
 {
     for (uint32_t i = 0; i < arming->save.volume_count; i++) {
         struct agent_volume *volume = &arming->volumes[i];
         if (volume->tracker == NULL)
-            blx_log_warning("'%s' is not kept over the reboot: %s",
-                            arming->save.volumes[i].kernel_name, arming->why[i]);
+            give_up_absent(arming, i, run_dir);
         else if (arming->why[i][0] == '\0')
             keep(volume, &arming->save.volumes[i]);
         else
@@ -221,7 +230,7 @@ static int arm(struct arming *arming, const char *run_dir, struct blx_error *err
     for (uint32_t i = 0; rc < 0 && i < arming->save.volume_count; i++)
         if (arming->why[i][0] == '\0')
             blx_text_set(arming->why[i], why.message);
-    settle(arming);
+    settle(arming, run_dir);
     for (uint32_t i = 0; i < arming->save.volume_count; i++)
         agent_volume_close(&arming->volumes[i]);
     return rc < 0 ? blx_error_copy(err, rc, &why) : 0;
