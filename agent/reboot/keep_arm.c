@@ -28,6 +28,7 @@ struct arming {
     uint8_t *image; /* owned; of AGENT_AREA_BYTES, aligned */
     struct agent_save save;
     struct agent_proof_boot boot;
+    struct agent_save_history history;            /* as it was read */
     struct agent_volume volumes[BLX_MAX_VOLUMES]; /* with a tracker: one that was made now */
     char why[BLX_MAX_VOLUMES][BLX_TEXT_BYTES];    /* it is not believed; "": it is */
 };
@@ -134,7 +135,8 @@ static void look_at_boot(struct arming *arming)
     agent_facts_read_boot_id(boot_id);
     boot->is_same_boot = boot_id[0] == '\0' || strcmp(boot_id, arming->save.boot_id) == 0;
     boot->away_s = (int64_t)(agent_facts_read_start_s() - arming->save.saved_s);
-    agent_save_history_decode(arming->image + AGENT_SAVE_HEAD_BYTES, &boot->history);
+    agent_save_history_decode(arming->image + AGENT_SAVE_HEAD_BYTES, &arming->history);
+    boot->history = arming->history;
     /* Of the first reboot the processor tells how long it took, if it was reset with the machine:
      * then it ran no longer than the machine was away. */
     const int64_t firmware_s = boot->history.count == 0 ? agent_facts_measure_firmware_s() : -1;
@@ -142,11 +144,14 @@ static void look_at_boot(struct arming *arming)
         agent_save_history_add(&boot->history, (uint32_t)firmware_s);
 }
 
-/* The save is used up, whatever comes of it; how long the reboot took is remembered. */
+/* The save is used up, whatever comes of it; how long the reboot took is remembered. What the
+ * processor told is remembered only if the reboot took longer than that allows: a first reboot with
+ * another system in between must be no measure for the next one. */
 static int use_up(struct arming *arming, struct blx_error *err)
 {
     const struct agent_proof_boot *boot = &arming->boot;
-    struct agent_save_history history = boot->history;
+    const bool was_long = boot->away_s > (int64_t)agent_proof_limit_s(&boot->history);
+    struct agent_save_history history = was_long ? boot->history : arming->history;
     if (arming->save.verb == AGENT_SAVE_REBOOT && !boot->is_same_boot && boot->away_s >= 0 &&
         boot->away_s <= UINT32_MAX / 4)
         agent_save_history_add(&history, (uint32_t)boot->away_s);

@@ -254,7 +254,8 @@ class Reboots(Case):
         if CHOSEN.failures:
             self.go_down()
             self.boot()
-            self.come_up()
+            kept, _ = self.come_up()
+            print(f"afterwards: {KEPT if kept == 2 else self.reason()}", flush=True)
 
     def fail_rescue(self):
         self.go_down()

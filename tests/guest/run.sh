@@ -4,7 +4,7 @@
 # disks and in whole servers. An emulated CPU is slow: it takes three quarters of an hour on a quiet machine. Needs root, and Debian's archive for
 # kernels and systems, which it keeps.
 #
-#   tests/guest/run.sh [WHAT...]        of: 6.1 6.12 stacks server life set_back rescue files; without, all of them
+#   tests/guest/run.sh [WHAT...]        of: 6.1 6.12 stacks server life set_back rescue files reboot; without, all of them
 #   BUILD_DIR=DIR tests/guest/run.sh    builds, and keeps kernels and systems, elsewhere than in build-guest
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -29,7 +29,7 @@ package() {
 }
 package 0.1 old
 export BLXREP_BIN=$build/bin
-for what in "${@:-6.1 6.12 stacks server life set_back rescue files}"; do
+for what in "${@:-6.1 6.12 stacks server life set_back rescue files reboot}"; do
     # Unquoted: the words of the default.
     for test in $what; do
         case $test in
@@ -43,6 +43,12 @@ for what in "${@:-6.1 6.12 stacks server life set_back rescue files}"; do
             for kernel in 6.1 6.12; do
                 BLXREP_GUEST_KERNEL=$kernel /usr/bin/python3 -B tests/guest/test_files_machine.py
             done
+            ;;
+        reboot)
+            /usr/bin/python3 -B tests/guest/reboot.py --boots=20 rescue power rw uncounted poweroff crash used
+            /usr/bin/python3 -B tests/guest/reboot.py --bus=nvme --fs=xfs rescue
+            /usr/bin/python3 -B tests/guest/reboot.py --bus=scsi --layout=dm rescue
+            /usr/bin/python3 -B tests/guest/reboot_server.py "$build/old" 3
             ;;
         set_back) /usr/bin/python3 -B tests/guest/test_set_back.py ;;
         stacks)
