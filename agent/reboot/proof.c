@@ -54,8 +54,8 @@ const char *agent_proof_judge(const struct agent_save *save, const struct agent_
         return "the kernel does not count what is written to it since boot";
     if (disk->sectors != 0) {
         snprintf(reason, BLX_TEXT_BYTES,
-                 "%" PRIu64 " sectors were written to it before the tracking could begin: is its "
-                 "filesystem mounted writable by the initramfs?",
+                 "%" PRIu64 " sectors were written to it before the tracking could begin, as by an "
+                 "initramfs that mounts the root writable, or an xfs as the root",
                  disk->sectors);
         return reason;
     }
