@@ -45,7 +45,9 @@ static const struct {
     {BLX_COMMAND_INFO,
      "  blxrep dispatcher info --checkpoint=latest --agent=web1 --data-dir=/var/lib/blxrep\n"
      "  blxrep dispatcher info --checkpoint=\"2h ago\" --agent=web1 --data-dir=/var/lib/blxrep "
-     "--json\n"},
+     "--json\n"
+     "  blxrep dispatcher info --checkpoint=latest --compare=\"2h ago\" --agent=web1 "
+     "--data-dir=/var/lib/blxrep\n"},
     {BLX_COMMAND_RESTORE, "  blxrep dispatcher restore --checkpoint=latest --agent=web1 "
                           "--data-dir=/var/lib/blxrep --output=/mnt/web1.img\n"
                           "  blxrep dispatcher restore --checkpoint=\"yesterday 18:00\" "

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `blxrep info`: everything that the store knows about one checkpoint. */
+/* `blxrep info`: everything that the store knows about one checkpoint. With --compare it becomes
+ * blxrep-files. */
 #include "store/view/info.h"
 
 #include <errno.h>
@@ -302,6 +303,12 @@ static int look_for_reason(struct blx_agent_store agent, struct picture *picture
 enum blx_exit cli_info(const struct cli_request *request, struct blx_error *err)
 {
     const struct blx_config *config = request->config;
+    if (config->compare != NULL) /* that program knows filesystems */
+        return cli_become_same("blxrep-files", request, err);
+    if (config->key_count > 0) {
+        blx_error_set(err, -EINVAL, "--key is needed with --compare alone: leave it out");
+        return BLX_EXIT_USAGE;
+    }
     BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
     BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
     blx_timestamp timestamp;

@@ -83,9 +83,12 @@ static const struct command commands[] = {
      "list the checkpoints of an agent",
      "Lists an agent's checkpoints, oldest first. Both --start and --end are included."},
     {"info", BLX_COMMAND_INFO, cli_info,
-     "blxrep dispatcher info --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR [--utc] [--json]",
+     "blxrep dispatcher info --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR [--utc] "
+     "[--compare=TIMESTAMP [--key=FILE ...]] [--json]",
      "show everything known about one checkpoint",
-     "Shows everything that the store knows about one checkpoint."},
+     "Shows everything that the store knows about one checkpoint. With --compare it shows what "
+     "was\n"
+     "written between another one and this one: bytes of each partition, and files."},
     {"restore", BLX_COMMAND_RESTORE, cli_restore,
      "blxrep dispatcher restore --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR "
      "[--device=/dev/X] [--output=PATH] [--key=FILE ...] [--delta] [--resume] [--overlay=FILE] "

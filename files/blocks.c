@@ -12,7 +12,10 @@
 #include "files/mounting.h"
 
 /* Both ends are one program, so fields are as the machine has them. */
-enum ask { FILES_ASK_LIST, FILES_ASK_READ, FILES_ASK_WRITE };
+enum ask { FILES_ASK_LIST, FILES_ASK_READ, FILES_ASK_WRITE, FILES_ASK_COUNT };
+
+/* So much is counted by one request. */
+enum { COUNT_MAX_BYTES = 1 << 30 };
 
 struct request {
     uint32_t kind; /* of enum ask */
@@ -148,6 +151,44 @@ int files_blocks_write(struct files_source *source, uint32_t disk, const void *d
     return rc;
 }
 
+static int count_piece(const struct blocks *blocks, struct request request, uint64_t *written_bytes,
+                       struct blx_error *err)
+{
+    struct answer answer;
+    uint64_t count = 0;
+    int rc = ask(blocks, request, NULL, &answer, err);
+    if (rc == 0 && answer.bytes != sizeof(count))
+        rc = cannot_ask(-EPIPE, err);
+    if (rc == 0) {
+        rc = take(blocks->fd, &count, sizeof(count));
+        rc = rc < 0 ? cannot_ask(rc, err) : 0;
+    }
+    *written_bytes += count;
+    return rc;
+}
+
+int files_blocks_count(struct files_source *source, uint32_t disk, uint64_t bytes,
+                       uint64_t offset_bytes, uint64_t *written_bytes, struct blx_error *err)
+{
+    const struct blocks *blocks = (struct blocks *)source;
+    uint64_t total = 0;
+    int rc = 0;
+    while (rc == 0 && bytes > 0) {
+        uint64_t piece = bytes < COUNT_MAX_BYTES ? bytes : COUNT_MAX_BYTES;
+        rc = count_piece(blocks,
+                         (struct request){.kind = FILES_ASK_COUNT,
+                                          .disk = disk,
+                                          .bytes = (uint32_t)piece,
+                                          .offset_bytes = offset_bytes},
+                         &total, err);
+        bytes -= piece;
+        offset_bytes += piece;
+    }
+    if (rc == 0)
+        *written_bytes = total;
+    return rc;
+}
+
 static int open_disk(struct files_source *source, uint32_t disk, uint64_t size_bytes,
                      const char *filesystem, struct files_tree **tree, struct blx_error *err)
 {
@@ -198,14 +239,28 @@ static int write_one(const struct files_answers *answers, const struct request *
                           err);
 }
 
+static int answer_count(int fd, const struct files_answers *answers, const struct request *request)
+{
+    struct blx_error cause = {0};
+    uint64_t count = 0;
+    int rc = answers->count == NULL
+                 ? blx_error_set(&cause, -EOPNOTSUPP, "no checkpoints are compared")
+                 : answers->count(answers->arg, request->disk, request->bytes,
+                                  request->offset_bytes, &count, &cause);
+    return rc < 0 ? answer_text(fd, rc, &cause) : answer_data(fd, &count, sizeof(count));
+}
+
 static int answer_one(int fd, const struct files_answers *answers, const struct request *request,
                       void *buffer)
 {
     struct blx_error cause = {0};
     if (request->kind == FILES_ASK_LIST)
         return answer_data(fd, answers->disks, answers->disk_count * sizeof(answers->disks[0]));
-    if (request->kind > FILES_ASK_WRITE || request->disk >= answers->disk_count ||
-        request->bytes > FILES_ASK_MAX_BYTES)
+    if (request->kind > FILES_ASK_COUNT || request->disk >= answers->disk_count)
+        return -EBADMSG;
+    if (request->kind == FILES_ASK_COUNT)
+        return answer_count(fd, answers, request);
+    if (request->bytes > FILES_ASK_MAX_BYTES)
         return -EBADMSG;
     bool writes = request->kind == FILES_ASK_WRITE;
     int rc = writes ? take(fd, buffer, request->bytes) : 0;

@@ -6,6 +6,7 @@
  *     reader ──{kind, disk, bytes, offset}──► keeper        FILES_ASK_READ, FILES_ASK_LIST
  *            ◄──────{status, bytes} data──────              status < 0: the data is a text
  *     writer ──{..., offset} data──► keeper                 FILES_ASK_WRITE, if the keeper lets it
+ *     reader ──{..., offset}──► keeper                      FILES_ASK_COUNT, if it compares
  *
  * Threads: each side is one thread.
  */
@@ -27,6 +28,11 @@ struct files_source *files_blocks_new(int fd);
 int files_blocks_write(struct files_source *source, uint32_t disk, const void *data, size_t bytes,
                        uint64_t offset_bytes, struct blx_error *err);
 
+/* How many of the bytes were written between the two checkpoints that the keeper compares. `source`
+ * is of files_blocks_new(). -EOPNOTSUPP if it compares none. */
+int files_blocks_count(struct files_source *source, uint32_t disk, uint64_t bytes,
+                       uint64_t offset_bytes, uint64_t *written_bytes, struct blx_error *err);
+
 /* The keeper's side. */
 struct files_answers {
     const struct files_disk *disks;
@@ -36,6 +42,9 @@ struct files_answers {
     /* NULL: nobody writes. */
     int (*write)(void *arg, uint32_t disk, const void *data, size_t bytes, uint64_t offset_bytes,
                  struct blx_error *err);
+    /* NULL: nothing is compared. */
+    int (*count)(void *arg, uint32_t disk, uint64_t bytes, uint64_t offset_bytes,
+                 uint64_t *written_bytes, struct blx_error *err);
     void *arg;
 };
 

@@ -301,6 +301,22 @@ static int map(struct files_tree *tree, struct files_node node, files_visit_segm
     return rc;
 }
 
+static int locate(struct files_tree *tree, struct files_node node, files_visit_segment *visit,
+                  void *arg, struct blx_error *err)
+{
+    struct ext *ext = (struct ext *)tree;
+    union inode inode;
+    int rc = read_inode(ext, node, &inode, err);
+    if (rc == 0 && (S_ISREG(inode.small.i_mode) || S_ISDIR(inode.small.i_mode)))
+        rc = make_map(ext, node, &inode.small, err);
+    else
+        forget_map(ext);
+    for (size_t i = 0; rc == 0 && i < ext->run_count; i++)
+        rc = visit(arg, ext->runs[i].physical * ext->fs->blocksize,
+                   ext->runs[i].count * ext->fs->blocksize);
+    return rc;
+}
+
 /* The run with that block, or the first one after it; NULL: there is none. */
 static const struct run *find_run(struct ext *ext, uint64_t block)
 {
@@ -527,7 +543,7 @@ int files_ext_open(struct files_source *source, uint32_t disk, uint64_t size_byt
                    struct files_tree **tree, struct blx_error *err)
 {
     static const struct files_tree_kind kind = {look, list,        read_link, list_attributes,
-                                                map,  read_mapped, close_ext};
+                                                map,  read_mapped, close_ext, locate};
     struct ext *ext = calloc(1, sizeof(*ext));
     struct ext_io *io = ext != NULL ? ext_io_new(source, disk, size_bytes) : NULL;
     if (io == NULL) {

@@ -184,8 +184,8 @@ static void close_tree(struct files_tree *tree)
 
 int files_folder_tree_open(const char *path, struct files_tree **tree, struct blx_error *err)
 {
-    static const struct files_tree_kind kind = {look, list,        read_link, list_attributes,
-                                                map,  read_mapped, close_tree};
+    static const struct files_tree_kind kind = {look, list,        read_link,  list_attributes,
+                                                map,  read_mapped, close_tree, NULL};
     struct folder_tree *folder = malloc(sizeof(*folder));
     struct stat stat;
     if (folder == NULL)

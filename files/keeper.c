@@ -17,6 +17,7 @@
 #include "store/checkpoint/missing.h"
 #include "store/owner.h"
 #include "store/restore/pull_view.h"
+#include "store/view/difference.h"
 #include "store/view/overlay.h"
 #include "store/view/partitions.h"
 #include "store/view/view.h"
@@ -26,7 +27,8 @@
 struct part {
     struct blx_view *view; /* borrowed */
     uint64_t offset_bytes;
-    uint64_t place; /* of its volume in the overlay */
+    uint64_t place;  /* of its volume in the overlay */
+    uint32_t volume; /* its number */
 };
 
 struct keep {
@@ -36,10 +38,11 @@ struct keep {
     struct blx_pull *pull;        /* owned; NULL: of the store */
     struct blx_manifest manifest; /* of a pull, what its offer tells of it */
     struct blx_frame_cache *cache;
-    struct blx_overlay *overlay; /* NULL: nobody writes */
-    struct blx_view **views;     /* owned; one for each volume; NULL: not wanted */
-    struct files_disk *disks;    /* owned */
-    struct part *parts;          /* owned; `disk_count` of each */
+    struct blx_overlay *overlay;         /* NULL: nobody writes */
+    struct blx_view **views;             /* owned; one for each volume; NULL: not wanted */
+    struct blx_difference **differences; /* owned, as the views; NULL: nothing is compared */
+    struct files_disk *disks;            /* owned */
+    struct part *parts;                  /* owned; `disk_count` of each */
     size_t disk_count;
 };
 
@@ -47,6 +50,9 @@ static void keep_done(struct keep *keep)
 {
     for (uint32_t i = 0; keep->views != NULL && i < keep->manifest.volume_count; i++)
         blx_view_close(keep->views[i]);
+    for (uint32_t i = 0; keep->differences != NULL && i < keep->manifest.volume_count; i++)
+        blx_difference_close(keep->differences[i]);
+    free(keep->differences);
     free(keep->views);
     free(keep->disks);
     free(keep->parts);
@@ -205,11 +211,12 @@ static int add_volume(struct keep *keep, uint32_t number, enum choice choice, st
     const struct blx_manifest_volume *volume = &keep->manifest.volumes[number];
     const struct files_disk_names names = {
         .device = volume->device, .name = volume->name, .wanted = wanted_device(keep)};
-    struct found found = {
-        .keep = keep,
-        .part = {.view = keep->views[number], .place = blx_overlay_place(&keep->manifest, number)},
-        .choice = choice,
-        .err = err};
+    struct found found = {.keep = keep,
+                          .part = {.view = keep->views[number],
+                                   .place = blx_overlay_place(&keep->manifest, number),
+                                   .volume = number},
+                          .choice = choice,
+                          .err = err};
     const struct blx_partitioned disk = {
         .read = read_view, .arg = found.part.view, .size_bytes = volume->size_bytes};
     return files_disks_find(&disk, &names, take_found, &found);
@@ -284,6 +291,65 @@ static int write_disk(void *arg, uint32_t disk, const void *data, size_t bytes,
                   : 0;
 }
 
+/* A disk that the other checkpoint does not have is compared with nothing: NULL. */
+static int open_differences(struct keep *keep, struct blx_error *err)
+{
+    const struct blx_config *config = keep->keeper->config;
+    BLX_CLEANUP_MANIFEST struct blx_manifest other = {0};
+    struct blx_agent_store agent = blx_store_agent(&keep->store, config->agent);
+    blx_timestamp timestamp = 0;
+    if (config->compare == NULL)
+        return 0;
+    keep->differences = calloc(keep->manifest.volume_count + 1, sizeof(keep->differences[0]));
+    if (keep->differences == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot compare the checkpoints");
+    int rc = blx_manifest_resolve(agent, config->compare, &timestamp, err);
+    if (rc == 0 && timestamp == keep->manifest.timestamp)
+        rc = blx_error_set(err, -EINVAL,
+                           "--compare and --checkpoint are the same checkpoint, %llu: name another",
+                           (unsigned long long)timestamp);
+    if (rc == 0)
+        rc = blx_manifest_read(agent, timestamp, &other, err);
+    for (uint32_t i = 0; rc == 0 && i < keep->manifest.volume_count; i++) {
+        const struct blx_difference_request request = {.agent = agent,
+                                                       .checkpoint = keep->manifest.timestamp,
+                                                       .other = timestamp,
+                                                       .volume = keep->manifest.volumes[i].name};
+        if (blx_manifest_has(&other, request.volume))
+            rc = blx_difference_open(&request, &keep->differences[i], err);
+    }
+    return rc;
+}
+
+static int count_disk(void *arg, uint32_t disk, uint64_t bytes, uint64_t offset_bytes,
+                      uint64_t *written_bytes, struct blx_error *err)
+{
+    const struct keep *keep = arg;
+    const struct part *part = &keep->parts[disk];
+    const struct blx_difference *difference = keep->differences[part->volume];
+    if (difference == NULL)
+        return blx_error_set(err, -ENOENT, "the other checkpoint does not have this disk");
+    if (offset_bytes > keep->disks[disk].size_bytes)
+        return blx_error_set(err, -ENXIO, "the filesystem reaches beyond its device");
+    if (bytes > keep->disks[disk].size_bytes - offset_bytes)
+        bytes = keep->disks[disk].size_bytes - offset_bytes;
+    *written_bytes = blx_difference_count(difference, part->offset_bytes + offset_bytes, bytes);
+    return 0;
+}
+
+static void note_full_passes(const struct keep *keep)
+{
+    char text[BLX_TEXT_BYTES];
+    for (uint32_t i = 0; keep->differences != NULL && i < keep->manifest.volume_count; i++) {
+        if (keep->differences[i] == NULL || !blx_difference_is_whole(keep->differences[i]))
+            continue;
+        snprintf(text, sizeof(text),
+                 "a full pass of %.150s lies between: all that it sent counts as written",
+                 keep->manifest.volumes[i].device);
+        note(NULL, text);
+    }
+}
+
 /* The parent reads as many bytes, which is less than a pipe writes in one piece. */
 static void tell_parent(const struct files_keeper *keeper, const struct blx_error *err)
 {
@@ -300,11 +366,16 @@ enum blx_exit files_keep(const struct files_keeper *keeper)
     int rc = open_checkpoint(&keep, &err);
     if (rc == 0)
         rc = open_disks(&keep, &err);
+    if (rc == 0)
+        rc = open_differences(&keep, &err);
+    if (rc == 0)
+        note_full_passes(&keep);
     tell_parent(keeper, &err);
     const struct files_answers answers = {.disks = keep.disks,
                                           .disk_count = keep.disk_count,
                                           .read = read_disk,
                                           .write = keep.overlay != NULL ? write_disk : NULL,
+                                          .count = keep.differences != NULL ? count_disk : NULL,
                                           .arg = &keep};
     if (rc == 0)
         rc = files_answer(keeper->blocks_fd, &answers, &err);

@@ -34,6 +34,8 @@
 #include "config/config.h"
 #include "files/archive.h"
 #include "files/blocks.h"
+#include "files/changes.h"
+#include "files/compare.h"
 #include "files/jail.h"
 #include "files/keeper.h"
 #include "files/kernel.h"
@@ -50,6 +52,9 @@ static const char usage[] =
 static const char pull_usage[] =
     "blxrep agent restore --files --dispatcher-addr=HOST:PORT --token-file=FILE|-\n"
     "       [--device=/dev/X] [--output=DIR|-] [--key=FILE ...] [--force] [PATH ...]";
+static const char info_usage[] =
+    "blxrep dispatcher info --compare=TIMESTAMP --checkpoint=TIMESTAMP --agent=ID --data-dir=DIR\n"
+    "       [--key=FILE ...] [--json]";
 static const char description[] = "Lists files of a checkpoint, or copies them out with --output.";
 
 /* With --kernel the reader mounts here, in its own namespace: so all readers have the same place,
@@ -69,6 +74,7 @@ struct job {
     struct files_receiver *receiver;
     struct files_archive *archive;
     struct files_listing listing;
+    struct files_changes_print changes;
     uint64_t problems;
     int verdict_fd; /* -1: none; the virtual machine's end, as a struct blx_error */
     int folder_fd;  /* where we were called, which an output to a folder leaves */
@@ -116,6 +122,8 @@ static bool makes_tar(const struct blx_config *config)
 
 static enum files_task task_of(const struct blx_config *config)
 {
+    if (config->compare != NULL)
+        return FILES_COMPARE;
     if (config->output == NULL)
         return FILES_LIST;
     return makes_tar(config) ? FILES_COPY_PATHS : FILES_COPY;
@@ -150,6 +158,8 @@ static int look_around(struct files_source *source, struct files_probe *probe,
     char *everything[] = {root};
     const struct blx_config *config = job->config;
     struct files_places *places = NULL;
+    if (job->task == FILES_COMPARE)
+        return files_compare(source, probe, sender, err);
     const char *device = config->device_count > 0 ? config->devices[0] : NULL;
     int rc = files_places_open(source, probe, device, &places, err);
     bool none = config->path_count == 0;
@@ -342,6 +352,11 @@ static int open_output(struct job *job, struct blx_error *err)
 {
     const struct blx_config *config = job->config;
     enum files_existing existing = config->force ? FILES_EXISTING_REPLACE : FILES_EXISTING_REFUSE;
+    if (job->task == FILES_COMPARE) {
+        files_changes_begin(&job->changes, stdout,
+                            config->json ? FILES_LISTING_JSON : FILES_LISTING_TEXT);
+        return 0;
+    }
     if (job->task == FILES_LIST) {
         files_listing_begin(&job->listing, stdout,
                             config->json ? FILES_LISTING_JSON : FILES_LISTING_TEXT);
@@ -394,6 +409,19 @@ static int take_listed(struct job *job, const struct files_record *record, struc
     return rc < 0 ? blx_error_errno(err, rc, "cannot print the list") : 0;
 }
 
+static int take_compared(struct job *job, const struct files_record *record, struct blx_error *err)
+{
+    if (record->kind == FILES_RECORD_CHANGES || record->kind == FILES_RECORD_CHANGED) {
+        files_changes_add(&job->changes, record);
+        return 0;
+    }
+    if (record->kind != FILES_RECORD_END)
+        return blx_error_set(err, -EBADMSG,
+                             "the reader of the filesystem lists in place of comparing");
+    int rc = files_changes_end(&job->changes);
+    return rc < 0 ? blx_error_errno(err, rc, "cannot print what was written") : 0;
+}
+
 /* 1: that was all. */
 static int take(struct job *job, const struct files_record *record, struct blx_error *err)
 {
@@ -414,8 +442,9 @@ static int take(struct job *job, const struct files_record *record, struct blx_e
     default:
         break;
     }
-    int rc =
-        job->task == FILES_LIST ? take_listed(job, record, err) : take_copied(job, record, err);
+    int rc = job->task == FILES_COMPARE ? take_compared(job, record, err)
+             : job->task == FILES_LIST  ? take_listed(job, record, err)
+                                        : take_copied(job, record, err);
     return rc == 0 && record->kind == FILES_RECORD_END ? 1 : rc;
 }
 
@@ -580,30 +609,37 @@ static int run(const struct blx_config *config)
     return rc < 0 || job.problems > 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;
 }
 
-/* `blxrep agent restore --files` becomes this program, too. */
-static bool is_pull(int argc, char **argv)
+enum caller { CALLER_FILES, CALLER_PULL, CALLER_INFO };
+
+/* `blxrep agent restore --files` and `blxrep dispatcher info --compare` become this program. */
+static enum caller caller_of(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], "--files", strlen("--files")) == 0)
-            return true;
+            return CALLER_PULL;
+        if (strncmp(argv[i], "--compare", strlen("--compare")) == 0)
+            return CALLER_INFO;
     }
-    return false;
+    return CALLER_FILES;
 }
 
 int main(int argc, char **argv)
 {
     static const struct blx_config_program programs[] = {
-        {.name = "blxrep-files",
-         .command = BLX_COMMAND_FILES,
-         .help = {.usage = usage, .description = description}},
-        {.name = "blxrep-files",
-         .command = BLX_COMMAND_PULL,
-         .help = {.usage = pull_usage, .description = description}}};
+        [CALLER_FILES] = {.name = "blxrep-files",
+                          .command = BLX_COMMAND_FILES,
+                          .help = {.usage = usage, .description = description}},
+        [CALLER_PULL] = {.name = "blxrep-files",
+                         .command = BLX_COMMAND_PULL,
+                         .help = {.usage = pull_usage, .description = description}},
+        [CALLER_INFO] = {.name = "blxrep-files",
+                         .command = BLX_COMMAND_INFO,
+                         .help = {.usage = info_usage, .description = description}}};
     BLX_CLEANUP_CONFIG struct blx_config config = {0};
     struct blx_error err = {0};
     enum blx_config_result result;
-    int rc = blx_config_begin(&programs[is_pull(argc, argv)], argc, argv, stdout, &config, &result,
-                              &err);
+    int rc = blx_config_begin(&programs[caller_of(argc, argv)], argc, argv, stdout, &config,
+                              &result, &err);
     if (rc == 0 && result != BLX_CONFIG_RUN)
         return BLX_EXIT_OK;
     if (rc == 0)

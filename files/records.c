@@ -137,6 +137,24 @@ int files_send_data(struct files_sender *sender, uint64_t offset_bytes, const vo
     return rc == 0 ? finish(sender, FILES_RECORD_DATA) : rc;
 }
 
+int files_send_changes(struct files_sender *sender, const struct files_changes *changes)
+{
+    begin(sender);
+    int rc = put(sender, changes, sizeof(*changes));
+    return rc == 0 ? finish(sender, FILES_RECORD_CHANGES) : rc;
+}
+
+int files_send_changed(struct files_sender *sender, const char *path, uint64_t written_bytes,
+                       uint64_t size_bytes)
+{
+    const uint64_t numbers[] = {written_bytes, size_bytes};
+    begin(sender);
+    int rc = put(sender, numbers, sizeof(numbers));
+    if (rc == 0)
+        rc = put(sender, path, strlen(path) + 1);
+    return rc == 0 ? finish(sender, FILES_RECORD_CHANGED) : rc;
+}
+
 int files_send_end(struct files_sender *sender)
 {
     begin(sender);
@@ -147,9 +165,10 @@ int files_send_end(struct files_sender *sender)
  * The receiver's states:
  *
  *     TOPS ──ENTRY──► ENTRIES ──► END
- *       └──HEADING──► LISTING ──► END          NOTE and PROBLEM may come at any place
+ *       ├──HEADING──► LISTING ──► END          NOTE and PROBLEM may come at any place
+ *       └──CHANGES──► COMPARING ──► END
  */
-enum state { STATE_TOPS, STATE_ENTRIES, STATE_LISTING, STATE_END };
+enum state { STATE_TOPS, STATE_ENTRIES, STATE_LISTING, STATE_COMPARING, STATE_END };
 
 struct files_receiver {
     int fd;
@@ -163,6 +182,8 @@ struct files_receiver {
     struct files_segment *segments;     /* FILES_MAX_SEGMENTS: of the last entry */
     size_t segment_count, segment;      /* the one that data is missing of */
     uint64_t segment_done_bytes;
+    size_t changed_left;    /* that may come of this disk */
+    uint64_t changed_bytes; /* the most that the next file of it may have */
 };
 
 static int compare_paths(const void *a, const void *b)
@@ -456,6 +477,8 @@ static int take_entry(struct files_receiver *receiver, struct rest *rest,
 {
     if (data_is_missing(receiver))
         return broken("a file without all of its data", err);
+    if (receiver->state == STATE_COMPARING)
+        return broken("an entry in a comparison", err);
     if (receiver->state == STATE_TOPS)
         receiver->state = STATE_ENTRIES;
     int rc = parse_entry(receiver, rest, &record->entry, err);
@@ -495,7 +518,8 @@ static int take_data(struct files_receiver *receiver, struct rest *rest,
 static int take_heading(struct files_receiver *receiver, struct rest *rest,
                         struct files_record *record, struct blx_error *err)
 {
-    if (receiver->state == STATE_ENTRIES || receiver->top_count > 0)
+    if (receiver->state == STATE_ENTRIES || receiver->state == STATE_COMPARING ||
+        receiver->top_count > 0)
         return broken("a heading in a copy", err);
     receiver->state = STATE_LISTING;
     record->text = cut_next_text(rest);
@@ -504,6 +528,51 @@ static int take_heading(struct files_receiver *receiver, struct rest *rest,
     if (record->text == NULL || record->device == NULL || record->filesystem == NULL ||
         rest->bytes > 0)
         return broken("a heading", err);
+    return 0;
+}
+
+static int take_changes(struct files_receiver *receiver, struct rest *rest,
+                        struct files_record *record, struct blx_error *err)
+{
+    struct files_changes *changes = &record->changes;
+    const void *from = cut(rest, sizeof(*changes));
+    if ((receiver->state != STATE_TOPS && receiver->state != STATE_COMPARING) ||
+        receiver->top_count > 0)
+        return broken("changes in a copy or a listing", err);
+    receiver->state = STATE_COMPARING;
+    if (from == NULL || rest->bytes > 0)
+        return broken("changes", err);
+    memcpy(changes, from, sizeof(*changes));
+    if (strnlen(changes->device, sizeof(changes->device)) == sizeof(changes->device) ||
+        strnlen(changes->filesystem, sizeof(changes->filesystem)) == sizeof(changes->filesystem) ||
+        changes->size_bytes > FILES_MAX_SIZE_BYTES || changes->tells_files > 1)
+        return broken("changes", err);
+    /* Files of a damaged filesystem may share blocks. */
+    if (changes->written_bytes > changes->size_bytes)
+        changes->written_bytes = changes->size_bytes;
+    if (changes->files_bytes > changes->written_bytes)
+        changes->files_bytes = changes->written_bytes;
+    receiver->changed_left = changes->tells_files == 1 ? FILES_MOST_FILES : 0;
+    receiver->changed_bytes = changes->written_bytes;
+    return 0;
+}
+
+static int take_changed(struct files_receiver *receiver, struct rest *rest,
+                        struct files_record *record, struct blx_error *err)
+{
+    uint64_t numbers[2];
+    const void *from = cut(rest, sizeof(numbers));
+    if (receiver->state != STATE_COMPARING || receiver->changed_left == 0 || from == NULL)
+        return broken("a changed file", err);
+    memcpy(numbers, from, sizeof(numbers));
+    const char *path = cut_text(rest, rest->bytes);
+    if (!is_path(path) || numbers[0] > receiver->changed_bytes || numbers[0] == 0 ||
+        numbers[1] > FILES_MAX_SIZE_BYTES)
+        return broken("a changed file", err);
+    receiver->changed_left--;
+    receiver->changed_bytes = numbers[0];
+    record->changed =
+        (struct files_changed){.path = path, .written_bytes = numbers[0], .size_bytes = numbers[1]};
     return 0;
 }
 
@@ -528,6 +597,10 @@ static int take_record(struct files_receiver *receiver, uint32_t kind, struct re
         return take_data(receiver, &rest, record, err);
     case FILES_RECORD_END:
         return take_end(receiver, &rest, err);
+    case FILES_RECORD_CHANGES:
+        return take_changes(receiver, &rest, record, err);
+    case FILES_RECORD_CHANGED:
+        return take_changed(receiver, &rest, record, err);
     case FILES_RECORD_TOP:
     case FILES_RECORD_NOTE:
     case FILES_RECORD_PROBLEM:

@@ -9,6 +9,8 @@
  *     HEADING path, device, filesystem  a listing: what follows lies there
  *     ENTRY                             a file, folder, link, ...
  *     DATA offset, bytes                of the last entry, ascending, all of its segments
+ *     CHANGES disk                      of a comparison: what was written of a disk
+ *     CHANGED path, bytes               of that disk, those with most bytes first
  *     NOTE text, PROBLEM text           a remark; something that is not as it was
  *     END                               nothing is missing
  *     FAILED text                       in place of END
@@ -54,6 +56,24 @@ enum files_record_kind {
     FILES_RECORD_END,
     FILES_RECORD_FAILED,
     FILES_RECORD_KERNEL,
+    FILES_RECORD_CHANGES,
+    FILES_RECORD_CHANGED,
+};
+
+enum { FILES_MOST_FILES = 100 }; /* CHANGED of a disk */
+
+/* What was written of a disk. As the reader says, bounded by its size. */
+struct files_changes {
+    char device[256], filesystem[32];
+    uint64_t size_bytes, written_bytes;
+    uint64_t files_bytes, file_count; /* of these, in files and folders that are there now */
+    uint32_t tells_files;             /* 0: no file of it is told */
+    uint32_t reserved;
+};
+
+struct files_changed {
+    const char *path; /* from the filesystem's root */
+    uint64_t written_bytes, size_bytes;
 };
 
 struct files_stat {
@@ -112,6 +132,9 @@ int files_send_heading(struct files_sender *sender, const char *path, const char
 int files_send_entry(struct files_sender *sender, const struct files_entry *entry);
 int files_send_data(struct files_sender *sender, uint64_t offset_bytes, const void *data,
                     size_t bytes);
+int files_send_changes(struct files_sender *sender, const struct files_changes *changes);
+int files_send_changed(struct files_sender *sender, const char *path, uint64_t written_bytes,
+                       uint64_t size_bytes);
 int files_send_end(struct files_sender *sender);
 
 /* A record's content, in the receiver's memory until the next one is taken. */
@@ -123,6 +146,8 @@ struct files_record {
     const void *data;                /* DATA */
     size_t bytes;
     uint64_t offset_bytes;
+    struct files_changes changes; /* CHANGES */
+    struct files_changed changed; /* CHANGED */
 };
 
 struct files_receiver;

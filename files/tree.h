@@ -45,6 +45,10 @@ struct files_tree_kind {
     int (*read)(struct files_tree *tree, struct files_node node, void *buffer, size_t bytes,
                 uint64_t offset_bytes, struct blx_error *err);
     void (*close)(struct files_tree *tree);
+    /* Where on the disk the data lies that is no hole, in any order; of a folder, too. NULL: the
+     * tree does not know. */
+    int (*locate)(struct files_tree *tree, struct files_node node, files_visit_segment *visit,
+                  void *arg, struct blx_error *err);
 };
 
 struct files_tree {

@@ -20,6 +20,7 @@ enum files_task {
     FILES_LIST,       /* a folder's content, others themselves */
     FILES_COPY,       /* each by its own name alone, as cp does */
     FILES_COPY_PATHS, /* each by its path, as tar does */
+    FILES_COMPARE,    /* compare.h does that, and no walk */
 };
 
 /* Ends with END, or with an error that no record tells. */

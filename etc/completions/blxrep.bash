@@ -43,7 +43,7 @@ _blxrep_options() {
     move) echo --config --agent --to --data-dir --force --help --version ;;
     log) echo --config --agent --data-dir --verify --utc --json --help --version ;;
     test-event) echo --config --data-dir --on-event --hook-timeout --help --version ;;
-    info) echo --config --agent --checkpoint --data-dir --cache-dir --cache-size --utc --json --help --version ;;
+    info) echo --config --agent --checkpoint --compare --data-dir --cache-dir --cache-size --key --utc --json --help --version ;;
     rescue-image) echo --config --output --pxe --dispatcher-addr --kernel-dir --kernel-package --help --version ;;
     takeover) echo --config --rescue --dispatcher-addr --token-file --output --dry-run --yes --help --version ;;
     disks) echo --config --help --version ;;

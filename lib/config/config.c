@@ -36,6 +36,7 @@ void blx_config_done(struct blx_config *config)
                      config->tls.key,
                      config->agent,
                      config->checkpoint,
+                     config->compare,
                      config->output,
                      config->check_key,
                      config->print_key,

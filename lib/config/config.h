@@ -141,6 +141,7 @@ struct blx_config {
     /* For `blxrep` only. */
     char *agent;
     char *checkpoint;
+    char *compare; /* info: another checkpoint */
     char *output;
     char *check_key, *print_key; /* keygen */
     char *start;                 /* base/when.h */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "loop.h"
+#include "store/view/difference.h"
 #include "store/view/frame_cache_private.h"
 #include "store/view/image_private.h"
 #include "store/view/stored_frame_private.h"
@@ -28,6 +29,7 @@ struct viewing {
     uint64_t end_block;
     struct blx_stretch stretch;
     struct blx_sweep *sweep;
+    struct blx_difference *difference;
     uint8_t content[STATE_BYTES];
 };
 
@@ -59,6 +61,7 @@ static void teardown(void *arg)
 {
     struct viewing *viewing = arg;
     blx_sweep_free(viewing->sweep);
+    blx_difference_close(viewing->difference);
     blx_stretch_done(&viewing->stretch);
     blx_index_done(&viewing->index);
     blx_view_close(viewing->view);
@@ -377,6 +380,34 @@ static void check_sweep(void *arg, int rc)
     assert_memory_equal(viewing->content, store_state.images[1], STATE_BYTES);
 }
 
+static int run_difference(void *arg, struct blx_error *err)
+{
+    struct viewing *viewing = arg;
+    const struct blx_difference_request request = {.agent = web1(),
+                                                   .checkpoint = store_state.checkpoints[1],
+                                                   .other = store_state.checkpoints[0],
+                                                   .volume = "vda"};
+    return blx_difference_open(&request, &viewing->difference, err);
+}
+
+static void check_difference(void *arg, int rc)
+{
+    struct viewing *viewing = arg;
+    struct blx_error err = {0};
+    assert_int_equal(viewing->difference != NULL, rc == 0);
+    if (rc < 0)
+        test_ok(run_difference(arg, &err), &err);
+    assert_true(blx_difference_count(viewing->difference, 0, STATE_BYTES) > 0);
+}
+
+static void checkpoints_are_compared_or_an_error(void **state)
+{
+    (void)state;
+    static struct viewing viewing;
+    fault_loop(&(struct fault_case){setup, run_difference, check_difference, teardown, 0},
+               &viewing);
+}
+
 static void a_stretch_is_read_or_an_error(void **state)
 {
     (void)state;
@@ -392,6 +423,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_view_is_opened_and_read_or_an_error),
+        cmocka_unit_test(checkpoints_are_compared_or_an_error),
         cmocka_unit_test(a_source_is_taken_over_in_any_case),
         cmocka_unit_test(a_window_is_planned_or_an_error),
         cmocka_unit_test(a_frame_is_read_and_cached_or_an_error),

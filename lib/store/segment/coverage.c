@@ -136,3 +136,32 @@ bool blx_coverage_has(struct blx_coverage *coverage, struct blx_extent extent)
     }
     return true;
 }
+
+static uint64_t count_part(const uint64_t *words, struct blx_extent part)
+{
+    uint64_t count = 0, block = part.start_block, end = blx_extent_end(part);
+    while (block < end) {
+        uint64_t in_word = block % 64, bits = 64 - in_word;
+        if (bits > end - block)
+            bits = end - block;
+        uint64_t mask = (bits == 64 ? ~UINT64_C(0) : (UINT64_C(1) << bits) - 1) << in_word;
+        count += (uint64_t)__builtin_popcountll(words[block / 64] & mask);
+        block += bits;
+    }
+    return count;
+}
+
+uint64_t blx_coverage_count(const struct blx_coverage *coverage, struct blx_extent extent)
+{
+    uint64_t count = 0, end = blx_extent_end(extent);
+    blx_assert(end <= coverage->blocks);
+    for (size_t page = extent.start_block / PAGE_BLOCKS; (uint64_t)page * PAGE_BLOCKS < end;
+         page++) {
+        struct blx_extent part = part_in(page, extent);
+        if (coverage->pages[page] != NULL)
+            count += count_part(coverage->pages[page], part);
+        else if (coverage->skip[page] != 0)
+            count += part.block_count;
+    }
+    return count;
+}

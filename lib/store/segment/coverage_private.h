@@ -34,3 +34,6 @@ int blx_coverage_add(struct blx_coverage *coverage, struct blx_extent extent);
 
 /* Whether every block of the extent, which must lie within the volume, is covered. */
 bool blx_coverage_has(struct blx_coverage *coverage, struct blx_extent extent);
+
+/* How many blocks of the extent, which must lie within the volume, are covered. */
+uint64_t blx_coverage_count(const struct blx_coverage *coverage, struct blx_extent extent);

@@ -346,6 +346,63 @@ static void changed_bytes_are_survived(void **state)
     }
 }
 
+static void send_changes(struct fixture *f, uint64_t written_bytes)
+{
+    const struct files_changes changes = {.device = "/dev/vda1",
+                                          .filesystem = "ext4",
+                                          .size_bytes = 1000,
+                                          .written_bytes = written_bytes,
+                                          .files_bytes = written_bytes,
+                                          .file_count = 3,
+                                          .tells_files = 1};
+    assert_int_equal(files_send_changes(&f->sender, &changes), 0);
+}
+
+static void send_changed(struct fixture *f, const char *path, uint64_t written_bytes)
+{
+    assert_int_equal(files_send_changed(&f->sender, path, written_bytes, 5000), 0);
+}
+
+static void a_comparison_is_bounded_and_ordered(void **state)
+{
+    struct fixture *f = *state;
+    send_changes(f, 900);
+    send_changed(f, "a/b", 500);
+    send_changed(f, "c", 500);
+    send_changes(f, 900);
+    send_changed(f, "c", 900);
+    accepted(f, 0);
+    send_changed(f, "a", 500);
+    refused(f, 0, "a changed file");
+    send_changes(f, 900);
+    send_changed(f, "a", 901); /* more than was written */
+    refused(f, 0, "a changed file");
+    send_changes(f, UINT64_MAX); /* more than there is, and so its files */
+    send_changed(f, "a", 1001);
+    refused(f, 0, "a changed file");
+    send_changes(f, 900);
+    send_changed(f, "a", 100);
+    send_changed(f, "b", 200);
+    refused(f, 0, "a changed file");
+    send_changes(f, 900);
+    send_changed(f, "../a", 100);
+    refused(f, 0, "a changed file");
+    send_changes(f, 900);
+    for (size_t i = 0; i <= FILES_MOST_FILES; i++)
+        send_changed(f, "a", 100);
+    refused(f, 0, "a changed file");
+    send_changes(f, 900);
+    send_entry(f, folder("a"));
+    refused(f, 0, "an entry in a comparison");
+    send_top(f, "a");
+    send_changes(f, 900);
+    refused(f, 0, "changes in a copy");
+    struct files_changes endless = {.tells_files = 1};
+    memset(endless.device, 'x', sizeof(endless.device));
+    assert_int_equal(files_send_changes(&f->sender, &endless), 0);
+    refused(f, 0, "changes");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -361,6 +418,7 @@ int main(void)
         TEST(attributes_are_bounded),
         TEST(a_cut_stream_is_not_whole),
         TEST(changed_bytes_are_survived),
+        TEST(a_comparison_is_bounded_and_ordered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
