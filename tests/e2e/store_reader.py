@@ -76,6 +76,43 @@ def read_tested(path):
             "good": 2 not in results and results[level - 1] == 1}
 
 
+FIGURES = ("data_bytes", "hard_bytes", "changed_bytes", "zeroed_bytes", "fresh_bytes", "fresh_hard_bytes", "replaced_bytes",
+           "packed_before_bytes", "packed_after_bytes", "hardened_bytes")
+
+
+def read_suspicion(path):
+    """The mark of a suspicious checkpoint."""
+    data = read_file(path)
+    check(len(data) == 512 and data[:5] == b"BLXU\x01" and data[7] == 0, "a mark")
+    check(checksum(data, 40) == struct.unpack_from("<Q", data, 40)[0], "a mark's checksum")
+    stamp, since, calm, judged_ns = struct.unpack_from("<4Q", data, 8)
+    check(str(stamp) == os.path.basename(path).removesuffix(".suspicious"), "a mark's name")
+    figures = dict(zip(FIGURES, struct.unpack_from("<10Q", data, 48), strict=True))
+    return {"kind": (None, "hardened", "slow", "fresh")[data[5]], "sensitivity": ("default", "low", "high")[data[6]], "checkpoint": stamp,
+            "since": since, "calm": calm, "judged_ns": judged_ns, "reason": text(data[128:512]), **figures}
+
+
+def read_changes(path):
+    """The rows of an agent's history that are sound: {timestamp: (is it suspicious, figures)}."""
+    data, rows = read_file(path), {}
+    for at in range(0, len(data) - 127, 128):
+        row = data[at:at + 128]
+        if row[:5] == b"BLXH\x01" and checksum(row, 16) == struct.unpack_from("<Q", row, 16)[0]:
+            rows[struct.unpack_from("<Q", row, 8)[0]] = (row[5] == 1, dict(zip(FIGURES, struct.unpack_from("<10Q", row, 24), strict=True)))
+    return rows
+
+
+def read_ratios(path):
+    """The checkpoint that a map shows, and a byte for each block, as far as the file goes."""
+    data = read_file(path)
+    check(data[:5] == b"BLXR\x01" and checksum(data[:64], 32) == struct.unpack_from("<Q", data, 32)[0], "a map's head")
+    stamp, blocks, hard = struct.unpack_from("<3Q", data, 8)
+    ratios = data[4096:]
+    check(len(ratios) - ratios.count(0) == blocks, "a map's count of blocks")
+    check(sum(1 for ratio in ratios if ratio >= 208) == hard, "a map's count of hard blocks")
+    return stamp, ratios
+
+
 def read_index(path, number):
     """(block shift, rewritten, [(first block, blocks, offset, bytes, data block, zero)])"""
     data = read_file(path)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 
+import store_reader
 from case import Case, main
 from disks import MIB
 from registry import wait_until
@@ -73,12 +74,26 @@ class Suspicious(Case):
         told = self.of_store("info", f"--checkpoint={marked}").stdout
         self.assertRegex(told.replace("\n" + " " * 17, " "), r"suspicious +yes \(a signal, no verdict\): .* of data that packed well")
         self.assertRegex(self.of_store("info", f"--checkpoint={calm}").stdout, r"pinned +yes, automatic: the last calm checkpoint")
+        self.check_files_of_store(mark, marked)
         status = self.dispatcher.agent_state("server1")
         self.assertEqual((status["suspicious"]["checkpoint"], status["automatic_pin"]), (marked, calm))
         event = wait_until("the event", lambda: re.search(r"suspicious server1 .*", self.told()), 30)
         self.assertIn(f"the last calm one, {calm}, is pinned", event.group())
         lines = self.cli.run("dispatcher", "log", f"--data-dir={self.data_dir}", "--json").stdout
         self.assertIn('"suspicious"', lines)
+
+    def check_files_of_store(self, mark, marked):
+        """As STORE.md has them."""
+        agent = f"{self.data_dir}/agents/server1"
+        read = store_reader.read_suspicion(f"{agent}/checkpoints/{marked}.suspicious")
+        self.assertEqual({name: str(read[name]) for name in ("kind", "since", "calm", "reason", *store_reader.FIGURES)},
+                         {name: str(mark[name]) for name in ("kind", "since", "calm", "reason", *store_reader.FIGURES)})
+        suspicious, figures = store_reader.read_changes(f"{agent}/changes")[int(marked)]
+        self.assertTrue(suspicious and all(figures[name] == read[name] for name in store_reader.FIGURES))
+        (volume,) = os.listdir(f"{agent}/volumes")
+        stamp, ratios = store_reader.read_ratios(f"{agent}/volumes/{volume}/ratios")
+        self.assertEqual(stamp, int(marked))
+        self.assertGreaterEqual(sum(1 for ratio in ratios if ratio >= 208), 5 * MIB // 4096)
 
     def check_files(self, calm, marked):
         (disk,) = json.loads(self.compare(marked, calm, "--json").stdout)
