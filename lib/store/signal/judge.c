@@ -193,13 +193,15 @@ static enum blx_signal_kind judge_hardened(const struct court *court, uint64_t *
     return is_much(&rules->slow, *bytes, soft, *usual * rows) ? BLX_SIGNAL_SLOW : BLX_SIGNAL_NONE;
 }
 
+/* Encryption makes no more of it than there was to encrypt: a disk that is filled is none. */
 static enum blx_signal_kind judge_fresh(const struct court *court, uint64_t *bytes, uint64_t *usual)
 {
     const struct blx_change *change = &court->row->change;
+    uint64_t soft = soft_bytes(change);
     *bytes = change->fresh_hard_bytes;
     *usual = most(court, court->history->count, BLX_SIGNAL_FRESH);
-    return is_much(&court->rules->fresh, *bytes, soft_bytes(change), *usual) ? BLX_SIGNAL_FRESH
-                                                                             : BLX_SIGNAL_NONE;
+    bool much = is_much(&court->rules->fresh, *bytes, soft, *usual);
+    return much && *bytes / 5 <= soft / 4 ? BLX_SIGNAL_FRESH : BLX_SIGNAL_NONE;
 }
 
 void blx_signal_judge(const struct blx_history *history, const struct blx_history_row *row,

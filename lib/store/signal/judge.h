@@ -7,7 +7,8 @@
  *
  *     HARDENED  much of the data that packed well was replaced, in place, by data that does not
  *     SLOW      the same, in small parts over the last checkpoints
- *     FRESH     very much data that does not pack came where there were zeros
+ *     FRESH     very much data that does not pack came where there were zeros, and no more than
+ *               encrypting all that there was would make
  *
  * Amounts are shares of the data that packed before, so that they do not depend on the disk's size,
  * with a floor; and they must be a multiple of what the agent's own history shows, so that whoever

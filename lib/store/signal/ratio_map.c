@@ -270,11 +270,11 @@ static void find_ratios(const struct blx_segment_reader *reader, enum blx_ratio_
              next++)
             blocks += entries[places[next].entry].extent.block_count;
         const struct blx_index_entry *entry = &entries[places[first].entry];
-        uint8_t ratio = 0;
-        if (source == BLX_RATIO_FROM_HEADERS && headers++ < MOST_HEADERS)
-            ratio = ask_header(reader, entry);
-        if (ratio == 0)
-            ratio = guess(reader, entry, blocks, next - first);
+        uint8_t ratio = guess(reader, entry, blocks, next - first), exact = 0;
+        if (source == BLX_RATIO_FROM_HEADERS && ratio >= BLX_RATIO_HARD && headers++ < MOST_HEADERS)
+            exact = ask_header(reader, entry);
+        if (exact != 0)
+            ratio = exact;
         for (size_t i = first; i < next; i++)
             ratios[places[i].entry] = ratio;
     }

@@ -44,7 +44,7 @@ struct blx_ratio_map {
 /* How the share of a frame is found. */
 enum blx_ratio_source {
     BLX_RATIO_FROM_INDEX,   /* without a read; too high if a later frame has some of its blocks */
-    BLX_RATIO_FROM_HEADERS, /* a read of 64 bytes a frame */
+    BLX_RATIO_FROM_HEADERS, /* the same, but one that would be hard is asked for its header */
 };
 
 /* Opens or makes the file in the volume's folder. One that is damaged, or of another block size,

@@ -132,6 +132,9 @@ static void new_data_that_does_not_pack_counts_if_it_is_very_much(void **state)
     struct blx_signal signal = judge(&history, row, BLX_SENSITIVITY_HIGH, BLX_SIGNAL_ANSWERED);
     assert_int_equal(signal.kind, BLX_SIGNAL_FRESH);
     assert_non_null(strstr(signal.reason, "100.0 MiB of new data do not pack"));
+    row.change.fresh_hard_bytes = 1300 * MIB; /* a disk that is filled */
+    assert_int_equal(judge(&history, row, BLX_SENSITIVITY_HIGH, BLX_SIGNAL_ANSWERED).kind,
+                     BLX_SIGNAL_NONE);
     row.change.fresh_hard_bytes = 600 * MIB;
     assert_int_equal(judge(&history, row, BLX_SENSITIVITY_DEFAULT, BLX_SIGNAL_ANSWERED).kind,
                      BLX_SIGNAL_FRESH);
