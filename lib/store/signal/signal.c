@@ -43,6 +43,7 @@ static int pin_calm(struct blx_agent_store agent, struct blx_signal_outcome *out
                     blx_timestamp begun, struct blx_error *err)
 {
     struct blx_suspicion *suspicion = &outcome->suspicion;
+    struct blx_error cause = {0};
     char reason[BLX_PIN_REASON_BYTES];
     int rc = -ENOENT;
     while (rc == -ENOENT) {
@@ -55,11 +56,12 @@ static int pin_calm(struct blx_agent_store agent, struct blx_signal_outcome *out
                  "automatic: the last calm checkpoint before %llu, which "
                  "counts as suspicious",
                  (unsigned long long)suspicion->checkpoint);
-        rc = blx_pin_write_automatic(agent, suspicion->calm, reason, &result, err);
+        blx_error_clear(&cause);
+        rc = blx_pin_write_automatic(agent, suspicion->calm, reason, &result, &cause);
         outcome->pin = result == BLX_PIN_MADE ? BLX_SIGNAL_PINNED : BLX_SIGNAL_HELD_BEFORE;
         begun = suspicion->calm;
     }
-    return rc;
+    return rc < 0 ? blx_error_copy(err, rc, &cause) : 0;
 }
 
 /* As long as the automatic pin of an earlier signal stands, this one belongs to that. */
