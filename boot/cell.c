@@ -98,10 +98,10 @@ static int add_rules(scmp_filter_ctx filter, const struct boot_cell *cell)
     /* Its own threads are woken by signals; its limits are its own. */
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(tgkill), 1,
-                              SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid()));
+                              SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid(), 0));
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 1,
-                              SCMP_A0(SCMP_CMP_NE, 0));
+                              SCMP_A0(SCMP_CMP_NE, 0, 0));
     return rc;
 }
 

@@ -136,6 +136,33 @@ static void print_missing(FILE *out, const struct blx_manifest *manifest)
     fprintf(out, "\n");
 }
 
+/* What was asked: a level, and what level 2 waited for. */
+static void print_asked(FILE *out, const struct blx_tested *tested)
+{
+    char within[BLX_UNIT_TEXT_BYTES];
+    if (tested->level == BLX_TEST_LEVEL_FILESYSTEM) {
+        fprintf(out, "%-15sits filesystems (level 1)\n", "test asked");
+        return;
+    }
+    fprintf(out, "%-15sa boot within %s, expecting %s%s%s\n", "test asked",
+            blx_duration_format(tested->within_ms, within),
+            tested->expect[0] != '\0' ? tested->expect : "a login prompt or its services",
+            tested->command[0] != '\0' ? ", and the command: " : "", tested->command);
+}
+
+/* The console's last lines, set off from the rest. They are the server's words. */
+static void print_screen(FILE *out, const char *screen)
+{
+    if (screen[0] == '\0')
+        return;
+    fprintf(out, "its console at the end of the test:\n");
+    while (*screen != '\0') {
+        size_t length = strcspn(screen, "\n");
+        fprintf(out, "    | %.*s\n", (int)length, screen);
+        screen += length + (screen[length] != '\0');
+    }
+}
+
 static void print_test(FILE *out, const struct picture *picture)
 {
     const struct blx_tested *tested = &picture->tested;
@@ -147,6 +174,10 @@ static void print_test(FILE *out, const struct picture *picture)
     fprintf(out, "%-15s%s, in %s, machine: %s\n", "tested", cli_proof_format(tested, verdict),
             blx_duration_format(tested->took_ms, took), blx_test_machine_name(tested->machine));
     print_time(out, picture, "tested at", timestamp_of(tested->begun_realtime_ns));
+    for (enum blx_test_check check = 0; check < BLX_TEST_CHECKS; check++)
+        fprintf(out, "%-15s%s: %s\n", check == 0 ? "test checked" : "", blx_test_check_name(check),
+                blx_test_result_name(tested->results[check]));
+    print_asked(out, tested);
     fprintf(out, "%-15s%s\n", "test saw", tested->seen);
     if (tested->reason[0] != '\0')
         fprintf(out, "%-15s%s\n", "test failed", tested->reason);
@@ -193,6 +224,8 @@ static void write_text(FILE *out, const struct picture *picture)
     print_missing(out, manifest);
     for (uint32_t i = 0; i < manifest->volume_count; i++)
         print_volume(out, &manifest->volumes[i], &picture->infos[i]);
+    if (picture->is_tested)
+        print_screen(out, picture->tested.screen);
 }
 
 static int print_text(const struct picture *picture, struct blx_error *err)

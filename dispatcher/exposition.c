@@ -259,6 +259,7 @@ static void write_proofs(const struct dispatcher_overview *overview, FILE *out)
         {"blxrep_agent_last_proven_timestamp_seconds",
          "When the test began that the newest proven checkpoint passed, since 1970."},
         {"blxrep_agent_last_proven_boot_seconds", "How long that checkpoint took to boot."},
+        {"blxrep_agent_tests_wanted", "Whether a policy has its checkpoints tested."},
     };
     for (size_t m = 0; overview->proofs != NULL && m < sizeof(metrics) / sizeof(metrics[0]); m++) {
         write_head(metrics[m].name, gauge, metrics[m].help, out);
@@ -270,6 +271,7 @@ static void write_proofs(const struct dispatcher_overview *overview, FILE *out)
                 proof->is_proven && proof->proven.booted_ms > 0
                     ? (double)proof->proven.booted_ms / 1e3
                     : NAN,
+                proof->is_wanted,
             };
             if (!isnan(values[m]))
                 fprintf(out, "%s{agent=\"%s\"} %.15g\n", metrics[m].name,

@@ -181,8 +181,11 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
         struct blx_handover handover = {.state = BLX_HANDOVER_NONE};
         rc = describe_agent(dispatcher, &taken.dispatcher.trouble, agent_ids[i], &taken.agents[i],
                             &taken.places[i], &handover, err);
+        struct blx_policy_verdict verdict;
+        dispatcher_policy_book_look(dispatcher->book, agent_ids[i], &verdict);
         dispatcher_proofs_look(&dispatcher->proofs,
                                blx_store_agent(dispatcher->store, agent_ids[i]), &taken.proofs[i]);
+        taken.proofs[i].is_wanted = verdict.test.every_ms > 0;
         taken.agent_count = i + 1;
         describe_handover(dispatcher, agent_ids[i], &handover, &taken);
         describe_copy(dispatcher, &taken.agents[i], &taken);

@@ -17,6 +17,7 @@
 #include "store/signal/suspicion.h"
 
 struct dispatcher_proof {
+    bool is_wanted; /* a policy has the agent's checkpoints tested; the caller's to set */
     bool is_tested, is_proven, is_suspicious;
     struct blx_suspicion suspicion; /* of the newest suspicious checkpoint; if is_suspicious */
     size_t suspicious_count;        /* checkpoints with such a mark */

@@ -19,6 +19,7 @@ enum {
     QUESTIONS = 4,          /* on a console until two answers are alike */
     SILENCE_MS = 20 * 1000, /* of the unit, which begins before any getty does */
     ANSWER_BYTES = 200,
+    STARVED_PERCENT = 80, /* of its time waiting for a processor: such a host tells nothing */
     SCREEN_LINES = 40,
     PANIC_LINES = 60,
 };
@@ -142,7 +143,7 @@ static int check_starved(const struct trial *trial, struct blx_error *err)
     const uint64_t waited_ns = boot_guest_waited_ns(trial->guest);
     const uint64_t waited_ms =
         waited_ns > trial->waited_ns ? (waited_ns - trial->waited_ns) / BLX_NS_PER_MS : 0;
-    if (waited_ms < trial->span_ms / 2)
+    if (waited_ms * 100 < trial->span_ms * STARVED_PERCENT)
         return 0;
     return blx_error_set(err, -EBUSY,
                          "this host was too busy: the server waited %s of %s for a processor; test "
@@ -286,6 +287,8 @@ static int ask_console_twice(struct trial *trial, bool *answered, struct blx_err
     *answered = true;
     for (unsigned i = 0; rc == 0 && *answered && !alike && i < QUESTIONS; i++) {
         rc = ask_console(trial, answered, err);
+        if (rc == 0)
+            rc = await_quiet(trial, err); /* an answer comes in pieces */
         take_answer(trial, other);
         alike = one[0] != '\0' && strcmp(one, other) == 0;
         memcpy(one, other, sizeof(one));

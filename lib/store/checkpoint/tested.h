@@ -72,6 +72,9 @@ struct blx_tested {
 /* "filesystem", "boot", "services", "command" */
 const char *blx_test_check_name(enum blx_test_check check);
 
+/* "good", "bad", "not made" */
+const char *blx_test_result_name(enum blx_test_result result);
+
 /* "KVM", "TCG"; "none" */
 const char *blx_test_machine_name(enum blx_test_machine machine);
 

@@ -4,7 +4,7 @@
 #include "base/when.h"
 #include "store/checkpoint/tested.h"
 
-static const char *result_name(enum blx_test_result result)
+const char *blx_test_result_name(enum blx_test_result result)
 {
     return result == BLX_TEST_GOOD ? "good" : result == BLX_TEST_BAD ? "bad" : "not made";
 }
@@ -23,7 +23,7 @@ void blx_tested_print_json(struct blx_json *json, const char *key, const struct 
     blx_json_number(json, "level", (uint64_t)tested->level);
     for (unsigned i = 0; i < BLX_TEST_CHECKS; i++)
         blx_json_string(json, blx_test_check_name((enum blx_test_check)i),
-                        result_name(tested->results[i]));
+                        blx_test_result_name(tested->results[i]));
     blx_json_string(json, "machine", blx_test_machine_name(tested->machine));
     blx_json_number(json, "took_ms", tested->took_ms);
     blx_json_number(json, "booted_ms", tested->booted_ms);

@@ -175,6 +175,7 @@ static void failed_test_is_told_once_and_measured(void **state)
     scene->overview.proofs = proofs;
     assert_int_equal(look_after(scene, 10), 0);
     proofs[0] = (struct dispatcher_proof){
+        .is_wanted = true,
         .is_tested = true,
         .is_proven = true,
         .newest = {.checkpoint = 20261122203600, .begun_realtime_ns = 2, .reason = "it panicked"},
@@ -191,6 +192,8 @@ static void failed_test_is_told_once_and_measured(void **state)
         strstr(text, "blxrep_agent_last_proven_timestamp_seconds{agent=\"web1\"} 1500\n"));
     assert_non_null(strstr(text, "blxrep_agent_last_proven_boot_seconds{agent=\"web1\"} 41.25\n"));
     assert_null(strstr(text, "last_test_failed{agent=\"web2\"}"));
+    assert_non_null(strstr(text, "blxrep_agent_tests_wanted{agent=\"web1\"} 1\n"));
+    assert_non_null(strstr(text, "blxrep_agent_tests_wanted{agent=\"web2\"} 0\n"));
     free(text);
     /* A process before this one has told of it, but not of the next one. */
     scene->watch.agents[0].failed_test_ns = 0;
