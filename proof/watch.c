@@ -17,7 +17,7 @@ enum {
     ANSWER_MS = 60 * 1000,  /* for an answer, even if it is emulated on a busy host */
     ANSWERS = 2,            /* of a console: a panic's own text comes at once, and once */
     QUESTIONS = 4,          /* on a console until two answers are alike */
-    SILENCE_MS = 20 * 1000, /* of the unit, which begins before any getty does */
+    SILENCE_MS = 10 * 1000, /* of the unit, which begins before any getty does */
     ANSWER_BYTES = 200,
     STARVED_PERCENT = 80, /* of its time waiting for a processor: such a host tells nothing */
     SCREEN_LINES = 40,
@@ -40,8 +40,9 @@ struct trial {
     /* On the unit that reports (plant.h):
      *
      *     ABSENT ◄──not planted        AWAITED ──it reports──► REPORTS
-     *        ▲                            │
-     *        └────────────────────────────┘ a prompt came, and no unit: another system booted */
+     *      ▲  │                           │                       ▲
+     *      │  └───────────────────────────┼──it reports, late─────┘
+     *      └──────────────────────────────┘ a prompt came, and no unit: another system booted */
     enum unit_state { UNIT_ABSENT, UNIT_AWAITED, UNIT_REPORTS } unit;
     uint64_t said_ns; /* when the console had said what was expected; 0: it has not */
     bool ended;       /* the guest is off */
@@ -109,7 +110,7 @@ static int step(struct trial *trial, struct blx_error *err)
     if (step.event == BOOT_EVENT_TOLD) {
         proof_report_read(boot_guest_reports(trial->guest), trial->watch->plant->number, &later);
         proof_report_add(&trial->report, &later);
-        if (trial->report.up && trial->unit == UNIT_AWAITED)
+        if (trial->report.up)
             trial->unit = UNIT_REPORTS;
     }
     return 0;
@@ -143,7 +144,7 @@ static int check_starved(const struct trial *trial, struct blx_error *err)
     const uint64_t waited_ns = boot_guest_waited_ns(trial->guest);
     const uint64_t waited_ms =
         waited_ns > trial->waited_ns ? (waited_ns - trial->waited_ns) / BLX_NS_PER_MS : 0;
-    if (waited_ms * 100 < trial->span_ms * STARVED_PERCENT)
+    if (trial->span_ms == 0 || waited_ms * 100 < trial->span_ms * STARVED_PERCENT)
         return 0;
     return blx_error_set(err, -EBUSY,
                          "this host was too busy: the server waited %s of %s for a processor; test "
@@ -181,7 +182,10 @@ static int give_up_unit(struct trial *trial, struct blx_error *err)
     if (trial->unit != UNIT_AWAITED || trial->said_ns == 0 ||
         blx_clock_ns() - trial->said_ns < SILENCE_MS * BLX_NS_PER_MS)
         return 0;
-    if (trial->tested->command[0] != '\0')
+    const bool has_command = trial->tested->command[0] != '\0';
+    if (has_command && !trial->timeout)
+        return 0;
+    if (has_command)
         return blx_error_set(err, -EOPNOTSUPP,
                              "the command cannot be run: the system that boots does not start the "
                              "unit in '%s'; leave out the command",
@@ -198,7 +202,9 @@ static int await_signs(struct trial *trial, struct blx_error *err)
         rc = give_up_unit(trial, err);
         if (rc < 0)
             return rc;
-        bool said = !needs_console(trial) || boot_guest_found(trial->guest);
+        /* What came before the unit did counts, since that is what answers at the end. */
+        bool said = !needs_console(trial) || boot_guest_found(trial->guest) ||
+                    (trial->unit == UNIT_REPORTS && trial->said_ns != 0);
         bool told = !is_planted(trial) || (trial->report.done && !is_in_emergency(trial));
         rc = check_starved(trial, err);
         if (rc < 0 || is_lost(trial) || (said && told))
@@ -297,8 +303,17 @@ static int ask_console_twice(struct trial *trial, bool *answered, struct blx_err
     return rc;
 }
 
-static int ask(struct trial *trial, struct blx_error *err)
+/* A prompt that something had printed early: the unit has begun since. */
+static bool has_unit_come(const struct trial *trial, enum unit_state before)
 {
+    return before == UNIT_ABSENT && trial->unit == UNIT_REPORTS;
+}
+
+/* *again: the signs are to be waited for once more. */
+static int ask(struct trial *trial, bool *again, struct blx_error *err)
+{
+    const enum unit_state unit = trial->unit;
+    const uint64_t deadline_ns = trial->deadline_ns;
     bool answered = true;
     int rc = 0;
     set_deadline(trial, ANSWER_MS);
@@ -306,6 +321,11 @@ static int ask(struct trial *trial, struct blx_error *err)
         rc = ask_console_twice(trial, &answered, err);
     for (unsigned i = 0; rc == 0 && is_planted(trial) && answered && i < ANSWERS; i++)
         rc = ask_unit(trial, &answered, err);
+    *again = rc == 0 && !answered && !trial->ended && has_unit_come(trial, unit);
+    if (*again) {
+        set_deadline(trial, blx_deadline_left_ms(deadline_ns));
+        return 0;
+    }
     if (rc == 0 && !answered)
         rc = check_starved(trial, err);
     if (rc < 0)
@@ -374,10 +394,16 @@ static void judge(struct trial *trial)
 
 static int follow(struct trial *trial, struct blx_error *err)
 {
-    int rc = await_signs(trial, err);
-    uint64_t ready_ns = blx_clock_ns();
-    if (rc == 0 && trial->tested->results[BLX_TEST_BOOT] != BLX_TEST_BAD)
-        rc = ask(trial, err);
+    uint64_t ready_ns = 0;
+    bool again = true;
+    int rc = 0;
+    while (rc == 0 && again) {
+        again = false;
+        rc = await_signs(trial, err);
+        ready_ns = blx_clock_ns();
+        if (rc == 0 && trial->tested->results[BLX_TEST_BOOT] != BLX_TEST_BAD)
+            rc = ask(trial, &again, err);
+    }
     if (rc < 0)
         return rc;
     judge(trial);

@@ -170,9 +170,9 @@ class Proof(Case):
         with open(disk.path, "r+b") as file:
             file.write(bytes(440))
         self.take(disk, "web1")
-        status, record = self.run_test("web1", "--firmware=bios", f"--expect={PROMPT}", "--within=12s")
+        status, record = self.run_test("web1", "--firmware=bios", f"--expect={PROMPT}", "--within=6s")
         self.assertEqual((status, record["verdict"], record["boot"]), (1, "failed", "bad"), record)
-        self.assertIn("did not boot within 12", record["reason"])
+        self.assertIn("did not boot within 6", record["reason"])
 
     def test_a_text_alone_proves_nothing(self):
         disk = self.loop_disk(small.DISK_MIB)
