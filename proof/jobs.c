@@ -65,6 +65,7 @@ static int make_words(const struct blx_config *config, const struct proof_plan_a
     add(words, "%s/blxrep-test", folder);
     add(words, "--agent=%s", agent->agent_id);
     add(words, "--checkpoint=%" PRIu64, agent->untested);
+    add(words, "--json");
     add(words, "--data-dir=%s", config->data_dir);
     add(words, "--level=%" PRIu64, test->level);
     add(words, "--within=%" PRIu64 "ms", test->within_ms);
@@ -84,7 +85,7 @@ static int make_words(const struct blx_config *config, const struct proof_plan_a
 int proof_jobs_start(struct proof_jobs *jobs, const struct proof_plan_agent *agent, time_t now,
                      struct blx_error *err)
 {
-    static const int fds[] = {-1, STDERR_FILENO, STDERR_FILENO};
+    static const int fds[] = {-1, -1, STDERR_FILENO}; /* the record has what it prints */
     BLX_CLEANUP(words_done) struct words words = {.count = 0};
     struct proof_job *job = &jobs->list[jobs->count];
     *job =

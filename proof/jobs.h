@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tests that run: a blxrep-test each. Whatever they print goes to our log. They end with this
+ * Tests that run: a blxrep-test each. What they complain about goes to our log. They end with this
  * process, however it ends (base/program.h), and so do their guests.
  *
  * Threads: one.

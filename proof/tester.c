@@ -141,7 +141,13 @@ static void settle(struct tester *tester, const struct proof_job *ended)
     struct proof_plan_agent *agent = proof_candidates_find(&tester->candidates, ended->agent_id);
     const struct blx_agent_store folder = blx_store_agent(&tester->store, ended->agent_id);
     bool is_tested = blx_tested_read(folder, ended->checkpoint, &record, NULL) == 0;
-    if (!is_tested)
+    if (is_tested && blx_tested_is_good(&record))
+        blx_log_info("the checkpoint %" PRIu64 " of '%s' passed: %s", ended->checkpoint,
+                     ended->agent_id, blx_tested_verdict(&record));
+    else if (is_tested)
+        blx_log_warning("the checkpoint %" PRIu64 " of '%s' failed: %s", ended->checkpoint,
+                        ended->agent_id, record.reason);
+    else
         blx_log_warning("the checkpoint %" PRIu64 " of '%s' was not tested; the lines before this "
                         "one say why",
                         ended->checkpoint, ended->agent_id);
@@ -220,12 +226,12 @@ int main(int argc, char **argv)
     if (config.verbose)
         blx_log_set_level(BLX_LOG_DEBUG);
     tester.jobs.config = &config;
+    give_way(); /* before it may become another user, who could not */
     rc = prepare(&tester, &err);
     if (rc < 0) {
         fprintf(stderr, "blxrep-tester: %s\n", err.message);
         return BLX_EXIT_FAILED;
     }
-    give_way();
     blx_notify("READY=1");
     run(&tester);
     blx_notify("STOPPING=1");

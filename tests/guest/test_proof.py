@@ -212,6 +212,9 @@ class Proof(Case):
         wait_until("QEMU runs", lambda: any(name.startswith("qemu") for name in descendants(tester.process.pid).values()), 120)
         children = descendants(tester.process.pid)
         self.assertEqual({os.getpriority(os.PRIO_PROCESS, pid) for pid in children}, {19})
+        for pid in children:
+            with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as file:
+                self.assertEqual(int(file.read()), 1000)
         second = subprocess.run([os.path.join(bin_folder(), "blxrep-tester"), f"--data-dir={self.data_dir}"], capture_output=True, text=True, env=environment(), check=False)
         self.assertEqual(second.returncode, 1)
         self.assertIn("another blxrep-tester works on", second.stderr)
@@ -225,7 +228,7 @@ class Proof(Case):
         self.set_policy('{ every: "1d", level: 1 }')
         self.assertEqual(self.policy("web1")["every"], 86400000)
         tester = self.start_tester()
-        wait_until("it is tested", lambda: os.path.exists(record), 60)
+        tester.wait_line(f"the checkpoint {stamp} of 'web1' passed: filesystem")
         tester.stop()
         self.assertEqual(self.row("web1", stamp)["tested"]["verdict"], "filesystem")
         self.cli.run("dispatcher", "prune", f"--data-dir={self.data_dir}", "--agent=web1", "--keep-last=1")
