@@ -4,7 +4,7 @@
  *
  *     CACHE/objects/HASH    whole segments, each with the hash of its name when it came
  *     CACHE/run-XXXXXX/     a data directory for one command; gone with it
- *         fetch.sock        whoever reads a part asks there for the whole (store/segment/segment_part.h)
+ *         fetch.sock        whoever reads a part asks there for the whole (segment_part.h)
  *         parts/            tails on their way to their places
  *
  * It is only a cache: it may be removed at any time, and what is in use then stays until its reader

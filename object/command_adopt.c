@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "object/adopt.h"
 #include "object/commands.h"
+#include "object/recovery.h"
 #include "store/owner.h"
 
 struct run {
@@ -95,6 +96,22 @@ static int adopt_all(struct run *run, struct blx_error *err)
     return rc;
 }
 
+/* After the agents, since their digest keys go into their folders. */
+static int adopt_keys(struct run *run, struct blx_error *err)
+{
+    BLX_CLEANUP_SECRET_KEY struct blx_key key = {0};
+    size_t files = 0;
+    if (run->config->key_count == 0)
+        return 0;
+    int rc = blx_key_read(run->config->keys[0], &key, err);
+    if (rc == 0)
+        rc = object_recovery_fetch(&run->store, run->depot, &key, &files, err);
+    if (rc == 0 && !run->config->json)
+        printf("%zu files of the lost host's keys are here: its agents go on against this one\n",
+               files);
+    return rc;
+}
+
 int object_command_adopt(const struct blx_config *config, struct blx_error *err)
 {
     struct run run = {.config = config, .store = {.lock_fd = -1, .folder_fd = -1}};
@@ -111,6 +128,8 @@ int object_command_adopt(const struct blx_config *config, struct blx_error *err)
     rc = object_depot_open(config->from, config, &run.depot, err);
     if (rc == 0)
         rc = adopt_all(&run, err);
+    if (rc == 0)
+        rc = adopt_keys(&run, err);
     object_depot_close(run.depot);
     blx_store_close(&run.store);
     return rc < 0 ? rc : run.failed > 0 ? BLX_EXIT_FAILED : BLX_EXIT_OK;

@@ -12,6 +12,7 @@
 #include "object/commands.h"
 #include "object/copy.h"
 #include "object/examine.h"
+#include "object/recovery.h"
 #include "object/retain.h"
 #include "store/copy/elsewhere.h"
 #include "store/owner.h"
@@ -272,6 +273,28 @@ static void fail_agent(struct run *run, const char *agent_id)
     record(run, agent_id, &elsewhere, &report, run->failure);
 }
 
+/* The host's keys, without which agents would not go on against another one. */
+static void copy_keys(struct run *run)
+{
+    const struct blx_config_object_store *config = &run->config->object_store;
+    BLX_CLEANUP_SECRET_KEY struct blx_key key = {0};
+    struct blx_error err = {0};
+    const struct object_lock lock = {.mode = run->request.lock,
+                                     .until = time(NULL) + (time_t)(run->request.lock_ms / 1000)};
+    if (config->recovery_key == NULL)
+        return;
+    int rc = blx_key_read(config->recovery_key, &key, &err);
+    if (rc == 0)
+        rc = object_recovery_send(run->request.store, run->request.depot, &key,
+                                  lock.mode != BLX_OBJECT_LOCK_NONE ? &lock : NULL, &err);
+    if (rc < 0) {
+        fprintf(stderr, "blxrep: cannot copy the host's keys: %s\n", err.message);
+        run->failed++;
+    } else if (rc == 1 && !run->config->json) {
+        printf("the host's keys are copied, encrypted with the recovery key\n");
+    }
+}
+
 /* Opens the depot, tries its locks, and copies. */
 static int copy_to_depot(struct run *run, struct blx_error *err)
 {
@@ -280,6 +303,8 @@ static int copy_to_depot(struct run *run, struct blx_error *err)
         rc = try_locks(run, err);
     if (rc == 0)
         rc = object_depot_clean(run->request.depot, "agents/", err);
+    if (rc == 0)
+        copy_keys(run);
     return rc == 0 ? copy_agents(run, err) : rc;
 }
 

@@ -65,6 +65,7 @@ void blx_config_done(struct blx_config *config)
                      config->object_store.region,
                      config->object_store.credentials,
                      config->object_store.ca,
+                     config->object_store.recovery_key,
                      config->kept,
                      config->vnc,
                      config->overlay,

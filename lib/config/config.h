@@ -65,9 +65,10 @@ enum blx_object_lock {
 struct blx_config_object_store {
     char *url; /* owned, as the others; NULL: there is none */
     char *region;
-    char *credentials; /* a file; NULL: from the environment */
-    char *ca;          /* NULL: the system's */
-    bool virtual_host; /* the bucket's name stands in the host's */
+    char *credentials;  /* a file; NULL: from the environment */
+    char *ca;           /* NULL: the system's */
+    char *recovery_key; /* a file: pki/ is copied, encrypted with it; NULL: it is not copied */
+    bool virtual_host;  /* the bucket's name stands in the host's */
     enum blx_object_lock lock;
     uint64_t lock_ms;   /* how long a copy is locked */
     uint64_t every_ms;  /* the least time between two copied checkpoints of an agent */

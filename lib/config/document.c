@@ -387,6 +387,10 @@ static int apply_object_store_key(const struct blx_place *place, struct blx_conf
          .kind = BLX_OPTION_TEXT,
          .offset = STORE_FIELD(ca),
          .example = "\"/etc/blxrep/object-store-ca.pem\""},
+        {.info = {.name = "recovery-key"},
+         .kind = BLX_OPTION_TEXT,
+         .offset = STORE_FIELD(recovery_key),
+         .example = "\"/etc/blxrep/recovery.key\""},
         {.info = {.name = "virtual-host"},
          .kind = BLX_OPTION_BOOL,
          .offset = STORE_FIELD(virtual_host),
@@ -419,11 +423,12 @@ static int apply_object_store_key(const struct blx_place *place, struct blx_conf
         if (strcmp(name, keys[i].info.name) == 0)
             return apply_scalar(place, &keys[i], place->setting, config, err);
     }
-    int rc = blx_error_set(err, -EINVAL,
-                           "unknown key; 'object-store' has url, region, credentials, ca, "
-                           "virtual-host, lock, every, agents and the rules keep-last, "
-                           "keep-hourly, keep-daily, keep-weekly, keep-monthly, keep-yearly and "
-                           "keep-within");
+    int rc =
+        blx_error_set(err, -EINVAL,
+                      "unknown key; 'object-store' has url, region, credentials, ca, recovery-key, "
+                      "virtual-host, lock, every, agents and the rules keep-last, "
+                      "keep-hourly, keep-daily, keep-weekly, keep-monthly, keep-yearly and "
+                      "keep-within");
     blx_place_prefix(place, err);
     return rc;
 }

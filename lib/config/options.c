@@ -477,6 +477,15 @@ static const struct blx_option options[] = {
      .too_many = "keys",
      .example = "\"blxrep.key\""},
     {.info =
+         {"key", "FILE",
+          "the recovery-key of the lost host: its certificates are taken, too, and agents go on",
+          ADOPT, false},
+     .kind = BLX_OPTION_LIST,
+     .offset = FIELD(keys),
+     .count_offset = FIELD(key_count),
+     .too_many = "keys",
+     .example = "\"recovery.key\""},
+    {.info =
          {"force", NULL,
           "replace a file, write to a device in use or with a filesystem, leave damaged parts zero",
           RESTORE, false},

@@ -82,7 +82,9 @@ class Copy(Case):
     def test_a_burned_host(self):
         """The bucket is all that is left: the agent goes on against the new host, and sends only what differs."""
         store = self.store("small pages")
-        self.configure(store)
+        recovery = self.path("recovery.key")
+        self.cli.run("dispatcher", "keygen", f"--output={recovery}")
+        self.configure(store, more=f', every: "1s", recovery-key: "{recovery}"')
         disk, files, agent = self.protect()
         expected = [self.take(disk, files, "first", 8)]
         self.copy()
@@ -96,12 +98,17 @@ class Copy(Case):
         agent.stop()
         self.dispatcher.stop()
         self.check_read_in_place(store, expected)
-        pki = self.path("pki")
-        shutil.move(os.path.join(self.data_dir, "pki"), pki)
         shutil.rmtree(self.data_dir)
-        self.command("adopt", f"--from={store.url}/copies/room")
+        sent = [key for key in store.keys if "/host/" in key]
+        self.assertEqual(len(sent), 1, "the keys are sent again only when they change")
+        self.assertFalse(any(b"PRIVATE KEY" in version.content for versions in store.keys.values() for version in versions))
+        self.cli.run("dispatcher", "keygen", f"--output={self.path('other.key')}")
+        wrong = self.command("adopt", f"--from={store.url}/copies/room", f"--key={self.path('other.key')}", data_dir=self.path("wrong"),
+                             check=1)
+        self.assertRegex(wrong.stderr, "the key does not open .*recovery-key")
+        self.assertNotIn("pki", os.listdir(self.path("wrong")))
+        self.command("adopt", f"--from={store.url}/copies/room", f"--key={recovery}")
         self.check_adopted(self.data_dir, expected)
-        shutil.move(pki, os.path.join(self.data_dir, "pki"))
         self.restart_dispatcher()
         agent = self.start_agent("web1", disk)
         expected.append(self.take(disk, files, "third"))
