@@ -96,6 +96,18 @@ static int make_run(struct object_cache *cache, struct blx_error *err)
     return rc == 0 ? blx_mkdir_parents(path, 0700, err) : rc;
 }
 
+/* Wholes are not hashed again when they are used, so nobody else may write them. */
+static int check_own(const char *dir, struct blx_error *err)
+{
+    struct stat st;
+    if (stat(dir, &st) != 0)
+        return blx_error_errno(err, -errno, "cannot use the cache '%s'", dir);
+    return st.st_uid == geteuid() && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0
+               ? 0
+               : blx_error_set(err, -EACCES,
+                               "others can write to the cache '%s': give another --cache-dir", dir);
+}
+
 int object_cache_open(struct object_cache *cache, const char *dir, struct object_depot *depot,
                       enum object_cache_want want, uint64_t limit_bytes, struct blx_error *err)
 {
@@ -113,6 +125,8 @@ int object_cache_open(struct object_cache *cache, const char *dir, struct object
         rc = objects_dir(cache, path, err);
     if (rc == 0)
         rc = blx_mkdir_parents(path, 0700, err);
+    if (rc == 0)
+        rc = check_own(path, err);
     if (rc < 0)
         return rc;
     sweep(cache);

@@ -43,7 +43,7 @@ struct object_cache {
     char agent_id[BLX_NAME_BYTES];     /* that is being made */
     struct object_cache_piece *pieces; /* owned */
     size_t count;
-    pthread_mutex_t depot_lock; /* whoever uses the depot has it; taken before nothing else */
+    pthread_mutex_t depot_lock; /* whoever uses the depot has it, and takes no other one */
     pthread_mutex_t lock;       /* guards what follows */
     pthread_cond_t changed;
     size_t asking;  /* clients */

@@ -6,6 +6,7 @@
  * becomes keep open.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,8 +73,13 @@ static int go_on(struct object_cache *cache, int listen_fd, struct blx_error *er
     if (pid > 0)
         _exit(BLX_EXIT_OK);
     setsid();
-    if (freopen("/dev/null", "w", stdout) == NULL)
-        close(STDOUT_FILENO);
+    /* Whoever reads what the command prints must not wait for us. Failures go to those who ask. */
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null >= 0) {
+        dup2(null, STDOUT_FILENO);
+        dup2(null, STDERR_FILENO);
+        close(null);
+    }
     object_cache_serve(cache, listen_fd, STDIN_FILENO);
     return 0;
 }

@@ -488,6 +488,7 @@ static int is_copy_of_ours(struct comparison *comparison, const struct object_hi
     if (!has_ours(comparison, entry->timestamp) ||
         blx_manifest_read(agent_of(copying), entry->timestamp, &ours, NULL) < 0)
         return 0;
+    copying->before_is = 0; /* there may be several of that name */
     int rc = read_before(copying, entry, err);
     return rc == 1 ? is_same_cut(&ours, &copying->before.manifest) : rc;
 }

@@ -4,6 +4,7 @@
 import datetime
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -86,7 +87,7 @@ class Copy(Case):
         self.cli.run("dispatcher", "keygen", f"--output={recovery}")
         self.configure(store, more=f', every: "1s", recovery-key: "{recovery}"')
         disk, files, agent = self.protect()
-        expected = [self.take(disk, files, "first", 8)]
+        expected = [self.take(disk, files, "first", 16)]
         self.copy()
         expected.append(self.take(disk, files, "second"))
         report, = self.copy()
@@ -158,6 +159,15 @@ class Copy(Case):
         self.command("verify", "--agent=web1", f"--cache-dir={cache}", data_dir=url)
         listing = self.read("files", "--checkpoint=latest", "/", data_dir=url)
         self.assertIn("second", listing.stdout)
+        # The mount goes on in the background, and what it reads is fetched then.
+        folder = self.path("mounted")
+        os.mkdir(folder)
+        self.read("mount", "--checkpoint=latest", folder, data_dir=url)
+        disk, = [os.path.join(path, name) for path, _folders, names in os.walk(folder) for name in names
+                 if re.fullmatch(r"loop\d+\.img", name)]
+        check_equal(disk, expected[-1][1])
+        self.assertEqual(len([name for name in os.listdir(cache) if name.startswith("run-")]), 1)
+        run("fusermount3", "-u", folder)
         wait_until("nothing is left of the runs", lambda: os.listdir(cache) == ["objects"], 20)
         # What is damaged in the cache, or gone, comes again; a folder of copies is read in the same way.
         shutil.rmtree(cache)
