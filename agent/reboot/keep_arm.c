@@ -10,6 +10,7 @@
 #include "agent/reboot/area.h"
 #include "agent/reboot/facts.h"
 #include "agent/reboot/keep.h"
+#include "agent/reboot/keep_private.h"
 #include "agent/reboot/proof.h"
 #include "agent/track/note.h"
 #include "agent/track/volume.h"
@@ -40,24 +41,17 @@ static bool is_device(const char *path, const struct agent_save_volume *saved)
            strcmp(device.identity, saved->identity) == 0 && device.size_bytes == saved->size_bytes;
 }
 
-static void format_node(const char *kernel_name, char path[BLX_TEXT_BYTES])
-{
-    snprintf(path, BLX_TEXT_BYTES, "/dev/%.64s", kernel_name);
-    for (char *c = path; (c = strchr(c, '!')) != NULL;)
-        *c = '/';
-}
-
 /* Disks may have changed names. One that has no identity is looked for under its name alone. */
 static bool find_device(const struct agent_save_volume *saved, char path[BLX_TEXT_BYTES])
 {
-    format_node(saved->kernel_name, path);
+    agent_keep_format_node(saved->kernel_name, path);
     if (is_device(path, saved))
         return true;
     BLX_CLEANUP_DIR DIR *folder = saved->identity[0] != '\0' ? opendir("/sys/class/block") : NULL;
     for (struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
         if (entry->d_name[0] == '.' || strlen(entry->d_name) >= AGENT_SAVE_KERNEL_NAME_BYTES)
             continue;
-        format_node(entry->d_name, path);
+        agent_keep_format_node(entry->d_name, path);
         if (is_device(path, saved))
             return true;
     }
@@ -85,8 +79,11 @@ static void open_volume(struct arming *arming, uint32_t index, const char *run_d
     struct agent_volume *volume = &arming->volumes[index];
     struct blx_error why = {0};
     char path[BLX_TEXT_BYTES];
-    if (!await_device(saved, deadline_ns, path)) {
-        blx_text_set(arming->why[index], "its disk was not there when the boot began");
+    /* What the save itself refuses needs no disk: it may have failed then. */
+    const bool is_refused = saved->refusal[0] != '\0';
+    if (!await_device(saved, is_refused ? 0 : deadline_ns, path)) {
+        blx_text_set(arming->why[index],
+                     is_refused ? saved->refusal : "its disk was not there when the boot began");
         return;
     }
     if (agent_volume_open(path, run_dir, index, volume, &why) < 0) {

@@ -11,6 +11,7 @@
 #include "agent/reboot/area.h"
 #include "agent/reboot/facts.h"
 #include "agent/reboot/keep.h"
+#include "agent/reboot/keep_private.h"
 #include "agent/track/volume.h"
 #include "base/bitmap.h"
 #include "base/cleanup.h"
@@ -38,8 +39,7 @@ static void refuse(struct agent_save_volume *saved, const char *why)
     blx_log_warning("'%s' will be compared after the reboot: %s", saved->kernel_name, why);
 }
 
-/* As sysfs writes a '/' in a name. */
-static void format_node(const char *kernel_name, char path[BLX_TEXT_BYTES])
+void agent_keep_format_node(const char *kernel_name, char path[BLX_TEXT_BYTES])
 {
     snprintf(path, BLX_TEXT_BYTES, "/dev/%.64s", kernel_name);
     for (char *c = path; (c = strchr(c, '!')) != NULL;)
@@ -52,7 +52,7 @@ static void open_volume(struct agent_save_volume *saved, const char *run_dir, ui
 {
     char path[BLX_TEXT_BYTES];
     struct blx_error why = {0};
-    format_node(saved->kernel_name, path);
+    agent_keep_format_node(saved->kernel_name, path);
     if (agent_volume_open(path, run_dir, index, volume, &why) < 0) {
         refuse(saved, why.message);
         return;
