@@ -2,7 +2,8 @@
 /*
  * DIR/control.sock (wire/control_socket.h), over which `blxrep` asks the running dispatcher for a
  * checkpoint or for the state of its agents. Whoever may write the store may ask. The store's lock
- * ensures that no other dispatcher has the socket.
+ * ensures that no other dispatcher has the socket; one that shares the store has a name of its own
+ * for it.
  *
  * Threads: one that accepts, one for each client (at most DISPATCHER_CONTROL_MAX_CLIENTS; more are
  * closed at once). Start and stop are main()'s.

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The data directory: DIR/format, the folders of agents, and the one lock that keeps a second
- * dispatcher out. STORE.md beside this file specifies the layout and every byte of its files. The
- * filesystem is the database (I11): there is no catalogue.
+ * The data directory: DIR/format, the folders of agents, and the lock that one dispatcher has, or
+ * several share, which then have an agent each at a time (member.h). STORE.md beside this file
+ * specifies the layout and every byte of its files. The filesystem is the database (I11): there is
+ * no catalogue.
  *
  * The rooms, each of which includes only those above it:
  *
- *     .            store.h: the data directory; agent_lock.h: readers and prunes; quota.h;
+ *     .            store.h: the data directory; member.h: its dispatchers; destination.h: which of
+ *                  them an agent is to go to; agent_lock.h: readers and prunes; quota.h;
  *                  pause.h, archive.h, rescan_order.h: standing orders
  *     segment/     segment.h: a file of frames with an index; index.h: which frame holds a block
  *     checkpoint/  manifest.h, manifest_file.h: what a checkpoint is, and its file; pin.h
