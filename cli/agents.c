@@ -14,6 +14,7 @@
 #include "cli/control.h"
 #include "store/archive.h"
 #include "store/checkpoint/manifest_file.h"
+#include "store/copy/origin.h"
 #include "store/own_id.h"
 #include "store/pause.h"
 #include "store/trouble.h"
@@ -29,6 +30,7 @@ void cli_agents_done(struct cli_agents *agents)
     free(agents->hosts);
     free(agents->places);
     free(agents->copies);
+    free(agents->pulled);
     *agents = (struct cli_agents){0};
 }
 
@@ -86,6 +88,15 @@ static int add_copy(struct cli_agents *agents, const struct blx_control_copy *co
     return 0;
 }
 
+static int add_pulled(struct cli_agents *agents, const struct blx_control_pulled *copy,
+                      struct blx_error *err)
+{
+    if (blx_array_make_room(agents->pulled, agents->pulled_count) < 0)
+        return blx_error_errno(err, -ENOMEM, "cannot list the copies");
+    agents->pulled[agents->pulled_count++] = *copy;
+    return 0;
+}
+
 /* 1: it is none of a list. */
 static int take(struct cli_agents *agents, const struct blx_message *message, struct blx_error *err)
 {
@@ -104,6 +115,8 @@ static int take(struct cli_agents *agents, const struct blx_message *message, st
         return add_handover(agents, &message->control_handover, err);
     case BLX_MESSAGE_CONTROL_COPY:
         return add_copy(agents, &message->control_copy, err);
+    case BLX_MESSAGE_CONTROL_PULLED:
+        return add_pulled(agents, &message->control_pulled, err);
     case BLX_MESSAGE_CONTROL_HOST:
         return add_host(agents, &message->control_host, err);
     case BLX_MESSAGE_CONTROL_PLACE:
@@ -167,6 +180,23 @@ static void read_stored(const struct blx_store *store, const char *id,
     blx_manifest_tell(&manifest, agent);
 }
 
+/* 1: it is copied from another dispatcher, and was added as such. */
+static int take_copy(const struct blx_store *store, const char *id, struct cli_agents *agents,
+                     struct blx_error *err)
+{
+    struct blx_agent_store agent = blx_store_agent(store, id);
+    struct blx_control_pulled copy = {.checkpoint = 0};
+    struct blx_origin origin;
+    if (blx_origin_look(agent, &origin, NULL) != 1)
+        return 0;
+    blx_text_set(copy.agent_id, id);
+    blx_text_set(copy.source, origin.address);
+    copy.looked_s = origin.looked_s;
+    blx_manifest_latest(agent, &copy.checkpoint, NULL);
+    int rc = add_pulled(agents, &copy, err);
+    return rc < 0 ? rc : 1;
+}
+
 static int ask_store(const char *data_dir, struct cli_agents *agents, struct blx_error *err)
 {
     BLX_CLEANUP(blx_store_close) struct blx_store store = {.lock_fd = -1};
@@ -178,8 +208,12 @@ static int ask_store(const char *data_dir, struct cli_agents *agents, struct blx
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct blx_control_agent agent = {.status.state = BLX_AGENT_OFFLINE,
                                           .away_ms = BLX_AWAY_UNKNOWN};
-        read_stored(&store, ids[i], &agent);
-        rc = add(agents, &agent, err);
+        rc = take_copy(&store, ids[i], agents, err);
+        if (rc == 0) {
+            read_stored(&store, ids[i], &agent);
+            rc = add(agents, &agent, err);
+        }
+        rc = rc == 1 ? 0 : rc;
     }
     blx_store_free_agents(ids, count);
     return rc;

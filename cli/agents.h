@@ -31,6 +31,8 @@ struct cli_agents {
     size_t place_count;
     struct blx_control_copy *copies; /* owned; of the agents that are copied elsewhere */
     size_t copy_count;
+    struct blx_control_pulled *pulled; /* owned; agents that are copied, which are not in `list` */
+    size_t pulled_count;
     const char *data_dir;     /* borrowed */
     uint64_t now_realtime_ns; /* when they were collected */
 };

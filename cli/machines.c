@@ -57,6 +57,20 @@ static void print_handover(const struct blx_control_handover *handover, FILE *ou
     fprintf(out, "\n");
 }
 
+static void print_pulled(const struct blx_control_pulled *copy, uint64_t now_s, FILE *out)
+{
+    char ago[BLX_UNIT_TEXT_BYTES];
+    fprintf(out, "%s: a copy from %s", copy->agent_id, copy->source);
+    if (copy->checkpoint != 0)
+        fprintf(out, ", up to %" PRIu64, copy->checkpoint);
+    if (copy->looked_s == 0)
+        fprintf(out, "; not all of it is here yet\n");
+    else
+        fprintf(
+            out, "; complete as of %s ago\n",
+            blx_duration_format((now_s > copy->looked_s ? now_s - copy->looked_s : 0) * 1000, ago));
+}
+
 void cli_machines_print(const struct cli_agents *agents, const char *agent_id, FILE *out)
 {
     for (size_t i = 0; i < agents->restore_count; i++)
@@ -65,11 +79,14 @@ void cli_machines_print(const struct cli_agents *agents, const char *agent_id, F
     for (size_t i = 0; i < agents->handover_count; i++)
         if (is_about(agents->handovers[i].agent_id, agent_id))
             print_handover(&agents->handovers[i], out);
+    for (size_t i = 0; i < agents->pulled_count; i++)
+        if (is_about(agents->pulled[i].agent_id, agent_id))
+            print_pulled(&agents->pulled[i], agents->now_realtime_ns / BLX_NS_PER_S, out);
 }
 
 size_t cli_machines_count(const struct cli_agents *agents)
 {
-    return agents->restore_count + agents->handover_count;
+    return agents->restore_count + agents->handover_count + agents->pulled_count;
 }
 
 static void print_restore_json(struct blx_json *json, const struct blx_control_restore *restore)
@@ -124,4 +141,18 @@ void cli_machines_json(struct blx_json *json, const struct cli_agents *agents, c
         print_handover_json(json, handover);
     else
         blx_json_null(json, "handover");
+}
+
+void cli_machines_pulled_json(struct blx_json *json, const struct cli_agents *agents)
+{
+    for (size_t i = 0; i < agents->pulled_count; i++) {
+        const struct blx_control_pulled *copy = &agents->pulled[i];
+        blx_json_open(json, NULL, '{');
+        blx_json_string(json, "id", copy->agent_id);
+        blx_json_string(json, "copy_of", copy->source);
+        cli_json_timestamp(json, "last_checkpoint", copy->checkpoint);
+        cli_json_time(json, "looked",
+                      copy->looked_s == 0 ? 0 : blx_timestamp_from_unix((int64_t)copy->looked_s));
+        blx_json_close(json, '}');
+    }
 }

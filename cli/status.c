@@ -150,6 +150,7 @@ static void print_json(const struct cli_agents *agents, FILE *out)
     blx_json_open(&json, NULL, '[');
     for (size_t i = 0; i < agents->count; i++)
         print_agent_json(&json, agents, i);
+    cli_machines_pulled_json(&json, agents);
     blx_json_close(&json, ']');
 }
 

@@ -344,6 +344,11 @@ static int send_overview(struct client *client, const struct dispatcher_overview
         message.control_copy = overview->copies[i];
         rc = blx_conn_send(client->conn, &message, NULL);
     }
+    for (size_t i = 0; i < overview->pulled_count && rc == 0; i++) {
+        message.type = BLX_MESSAGE_CONTROL_PULLED;
+        message.control_pulled = overview->pulled[i];
+        rc = blx_conn_send(client->conn, &message, NULL);
+    }
     for (size_t i = 0; i < overview->restore_count && rc == 0; i++) {
         message.type = BLX_MESSAGE_CONTROL_RESTORE;
         message.control_restore = overview->restores[i];

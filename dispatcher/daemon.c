@@ -70,14 +70,16 @@ static void log_listening(const struct blx_config *config, int listen_fd)
     notify(status);
 }
 
+enum { DISPATCHER_TO_OBJECT_STORE, DISPATCHER_FROM_SOURCE, DISPATCHER_COPIERS };
+
 /*
  * Ends all other threads. If one does not end, the process exits at once: the memory that such a
  * thread uses cannot be freed under it.
  */
 static void stop_threads(struct dispatcher *dispatcher, struct dispatcher_scheduler *scheduler,
                          struct dispatcher_chore *pruner, struct dispatcher_chore *rewriter,
-                         struct dispatcher_copier *copier, struct dispatcher_control *control,
-                         struct dispatcher_events *events)
+                         struct dispatcher_copier copiers[DISPATCHER_COPIERS],
+                         struct dispatcher_control *control, struct dispatcher_events *events)
 {
     struct dispatcher_neighbours *neighbours = dispatcher->neighbours;
     uint64_t deadline_ns = blx_clock_ns() + DISPATCHER_STOP_MS * UINT64_C(1000000);
@@ -95,7 +97,9 @@ static void stop_threads(struct dispatcher *dispatcher, struct dispatcher_schedu
     }
     int pruner_rc = dispatcher_chore_stop(pruner, deadline_ns);
     int rewriter_rc = dispatcher_chore_stop(rewriter, deadline_ns);
-    int copier_rc = dispatcher_copier_stop(copier, deadline_ns);
+    int copier_rc = dispatcher_copier_stop(&copiers[DISPATCHER_TO_OBJECT_STORE], deadline_ns);
+    if (copier_rc == 0)
+        copier_rc = dispatcher_copier_stop(&copiers[DISPATCHER_FROM_SOURCE], deadline_ns);
     bool ended = control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0 &&
                  rewriter_rc == 0 && copier_rc == 0;
     /* The last one, since the others ask it. */
@@ -143,6 +147,9 @@ static void list_restarts(const struct blx_config *now, const struct blx_config 
         {"policy-dir", is_other(now->policy_dir, fresh->policy_dir)},
         {"tls", is_other(now->tls.ca, fresh->tls.ca) || is_other(now->tls.cert, fresh->tls.cert) ||
                     is_other(now->tls.key, fresh->tls.key)},
+        {"source", is_other(now->source.addr, fresh->source.addr) ||
+                       is_other(now->source.credentials, fresh->source.credentials) ||
+                       now->source.every_ms != fresh->source.every_ms},
         {"rewrite-rate", now->rewrite_bytes_per_second != fresh->rewrite_bytes_per_second},
         {"memory-limit", now->memory_limit_bytes != fresh->memory_limit_bytes},
         {"prune-grace", now->prune_grace_ms != fresh->prune_grace_ms},
@@ -229,7 +236,7 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
     struct dispatcher_scheduler scheduler;
     struct dispatcher_pruner pruner = {0};
     struct dispatcher_rewriter rewriter = {0};
-    struct dispatcher_copier copier = {0};
+    struct dispatcher_copier copiers[DISPATCHER_COPIERS] = {{0}};
     struct dispatcher_control *control = NULL;
     struct dispatcher_metrics *metrics = NULL;
     struct dispatcher_events *events = NULL;
@@ -264,7 +271,10 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
         rc = dispatcher_rewriter_start(&rewriter, &dispatcher->registry, dispatcher->store,
                                        config->rewrite_bytes_per_second, err);
     if (rc == 0)
-        rc = dispatcher_copier_start(&copier, dispatcher, config, err);
+        rc = dispatcher_copier_start(&copiers[DISPATCHER_TO_OBJECT_STORE], dispatcher, config, err);
+    if (rc == 0)
+        rc = dispatcher_copier_start_source(&copiers[DISPATCHER_FROM_SOURCE], config,
+                                            dispatcher->store, &pruner, err);
     if (rc == 0) {
         if (metrics != NULL)
             blx_log_info("metrics are served at http://%s/metrics",
@@ -277,7 +287,7 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
         blx_log_info("stopping");
     }
     dispatcher_metrics_stop(metrics);
-    stop_threads(dispatcher, &scheduler, &pruner.chore, &rewriter.chore, &copier, control, events);
+    stop_threads(dispatcher, &scheduler, &pruner.chore, &rewriter.chore, copiers, control, events);
     return rc;
 }
 

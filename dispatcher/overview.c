@@ -11,6 +11,8 @@
 #include "dispatcher/neighbours.h"
 #include "dispatcher/policy_book.h"
 #include "store/archive.h"
+#include "store/checkpoint/manifest_file.h"
+#include "store/copy/origin.h"
 #include "store/own_id.h"
 #include "store/pause.h"
 #include "store/trouble.h"
@@ -159,6 +161,24 @@ static void describe_copy(struct dispatcher *dispatcher, const struct blx_contro
         overview->copy_count++;
 }
 
+/* 1: it is a copy, and no agent of ours. One that is connected has come over to us. */
+static int describe_pulled(struct dispatcher *dispatcher, const char *agent_id,
+                           struct dispatcher_overview *overview)
+{
+    struct blx_agent_store folder = blx_store_agent(dispatcher->store, agent_id);
+    struct blx_control_agent live = {0};
+    struct blx_origin origin;
+    if (blx_origin_look(folder, &origin, NULL) != 1 ||
+        dispatcher_registry_describe(&dispatcher->registry, agent_id, &live))
+        return 0;
+    struct blx_control_pulled *copy = &overview->pulled[overview->pulled_count++];
+    *copy = (struct blx_control_pulled){.looked_s = origin.looked_s};
+    blx_text_set(copy->agent_id, agent_id);
+    blx_text_set(copy->source, origin.address);
+    blx_manifest_latest(folder, &copy->checkpoint, NULL);
+    return 1;
+}
+
 int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_overview *overview,
                              struct blx_error *err)
 {
@@ -173,22 +193,26 @@ int dispatcher_overview_take(struct dispatcher *dispatcher, struct dispatcher_ov
         taken.places = calloc(count + 1, sizeof(*taken.places));
         taken.handovers = calloc(count + 1, sizeof(*taken.handovers));
         taken.copies = calloc(count + 1, sizeof(*taken.copies));
+        taken.pulled = calloc(count + 1, sizeof(*taken.pulled));
         if (taken.agents == NULL || taken.proofs == NULL || taken.places == NULL ||
-            taken.handovers == NULL || taken.copies == NULL)
+            taken.handovers == NULL || taken.copies == NULL || taken.pulled == NULL)
             rc = blx_error_errno(err, -ENOMEM, "cannot list the agents");
     }
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct blx_handover handover = {.state = BLX_HANDOVER_NONE};
-        rc = describe_agent(dispatcher, &taken.dispatcher.trouble, agent_ids[i], &taken.agents[i],
-                            &taken.places[i], &handover, err);
+        if (describe_pulled(dispatcher, agent_ids[i], &taken) == 1)
+            continue;
+        size_t at = taken.agent_count;
+        rc = describe_agent(dispatcher, &taken.dispatcher.trouble, agent_ids[i], &taken.agents[at],
+                            &taken.places[at], &handover, err);
         struct blx_policy_verdict verdict;
         dispatcher_policy_book_look(dispatcher->book, agent_ids[i], &verdict);
         dispatcher_proofs_look(&dispatcher->proofs,
-                               blx_store_agent(dispatcher->store, agent_ids[i]), &taken.proofs[i]);
-        taken.proofs[i].is_wanted = verdict.test.every_ms > 0;
-        taken.agent_count = i + 1;
+                               blx_store_agent(dispatcher->store, agent_ids[i]), &taken.proofs[at]);
+        taken.proofs[at].is_wanted = verdict.test.every_ms > 0;
+        taken.agent_count = at + 1;
         describe_handover(dispatcher, agent_ids[i], &handover, &taken);
-        describe_copy(dispatcher, &taken.agents[i], &taken);
+        describe_copy(dispatcher, &taken.agents[at], &taken);
     }
     blx_store_free_agents(agent_ids, count);
     if (rc < 0) {
@@ -232,5 +256,6 @@ void dispatcher_overview_done(struct dispatcher_overview *overview)
     free(overview->proofs);
     free(overview->handovers);
     free(overview->copies);
+    free(overview->pulled);
     *overview = (struct dispatcher_overview){0};
 }

@@ -26,6 +26,9 @@ struct dispatcher_overview {
     size_t handover_count;
     struct blx_control_copy *copies; /* owned; of the agents that are copied elsewhere, by ID */
     size_t copy_count;
+    struct blx_control_pulled
+        *pulled; /* owned; agents that are copied, which are not in `agents` */
+    size_t pulled_count;
     struct blx_control_restore restores[DISPATCHER_REGISTRY_RESTORES]; /* that run now */
     size_t restore_count;
 };

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/json.h"
@@ -35,6 +36,9 @@ static void print_text(const struct run *run, const char *agent_id,
     char came[BLX_UNIT_TEXT_BYTES], spared[BLX_UNIT_TEXT_BYTES];
     const char *done = run->end == OBJECT_PULL_ADOPT ? "adopted" : "copied";
     if (report->checkpoints == 0) {
+        /* The dispatcher's log, and whoever gets a timer's mail, want news alone. */
+        if (isatty(STDOUT_FILENO) == 0)
+            return;
         printf("%s: nothing to copy; the newest copy is %" PRIu64 "\n", agent_id, report->newest);
         return;
     }

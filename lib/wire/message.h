@@ -137,6 +137,7 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_PLACE = 96, /* dispatcher -> cli: an agent that another one of them has */
     BLX_MESSAGE_CONTROL_COPY = 94,  /* dispatcher -> cli: how an agent's copy elsewhere stands */
     BLX_MESSAGE_CONTROL_PIN = 89,      /* cli -> dispatcher: pin a checkpoint of `agent` */
+    BLX_MESSAGE_CONTROL_PULLED = 91,     /* dispatcher -> cli: an agent that is copied, in a list */
 };
 
 /* What an agent is doing. */
@@ -565,6 +566,12 @@ struct blx_control_rename {
 struct blx_control_pin {
     char agent_id[BLX_NAME_BYTES];
     blx_timestamp timestamp; /* of the checkpoint */
+/* An agent that is copied from another dispatcher, and has no CONTROL_AGENT. */
+struct blx_control_pulled {
+    char agent_id[BLX_NAME_BYTES];
+    blx_timestamp checkpoint;    /* the newest that is here; 0: none */
+    uint64_t looked_s;           /* when the copier looked last, since 1970; 0: not yet */
+    char source[BLX_TEXT_BYTES]; /* the address of the other dispatcher */
 };
 
 struct blx_control_done {
@@ -856,6 +863,7 @@ struct blx_message {
         struct blx_control_dispatcher control_dispatcher;
         struct blx_control_damage control_damage;
         struct blx_control_pause control_pause;
+        struct blx_control_pulled control_pulled;
         struct blx_control_rename control_rename;
         struct blx_control_pin control_pin;
         struct blx_control_self control_self;

@@ -164,3 +164,28 @@ int blx_message_get_copy_done(const uint8_t *body, size_t body_bytes, struct blx
     memcpy(message->copy_done.hash, body, sizeof(message->copy_done.hash));
     return 0;
 }
+
+size_t blx_message_put_control_pulled(const struct blx_message *message, uint8_t *body)
+{
+    const struct blx_control_pulled *copy = &message->control_pulled;
+    struct blx_control_pulled_disk disk = {.checkpoint = blx_le64_of(copy->checkpoint),
+                                         .looked_s = blx_le64_of(copy->looked_s)};
+    blx_field_put_name(disk.agent_id, copy->agent_id);
+    blx_text_put(disk.source, sizeof(disk.source), copy->source);
+    memcpy(body, &disk, sizeof(disk));
+    return sizeof(disk);
+}
+
+int blx_message_get_control_pulled(const uint8_t *body, size_t body_bytes,
+                                 struct blx_message *message, struct blx_error *err)
+{
+    (void)body_bytes;
+    struct blx_control_pulled_disk disk;
+    memcpy(&disk, body, sizeof(disk));
+    struct blx_control_pulled *copy = &message->control_pulled;
+    copy->looked_s = blx_le64_get(disk.looked_s);
+    int rc = blx_field_get_name(disk.agent_id, copy->agent_id, "agent ID", err);
+    if (rc == 0)
+        rc = blx_field_get_timestamp(disk.checkpoint, &copy->checkpoint, err);
+    return rc < 0 ? rc : blx_field_get_text(disk.source, copy->source, "the source", err);
+}

@@ -237,6 +237,13 @@ struct blx_copy_hash_disk {
     uint8_t hash[BLX_COPY_HASH_BYTES];
 } __attribute__((packed));
 
+struct blx_control_pulled_disk {
+    char agent_id[BLX_NAME_FIELD_BYTES];
+    blx_le64 checkpoint;
+    blx_le64 looked_s;
+    char source[BLX_TEXT_BYTES];
+} __attribute__((packed));
+
 struct blx_field_extent_disk {
     blx_le64 start_block;
     blx_le64 block_count;
@@ -569,6 +576,7 @@ _Static_assert(sizeof(struct blx_frames_request_disk) == 16, "FRAMES_REQUEST");
 _Static_assert(sizeof(struct blx_restore_done_disk) == 8, "RESTORE_DONE");
 _Static_assert(sizeof(struct blx_copy_request_disk) == 128, "COPY_REQUEST");
 _Static_assert(offsetof(struct blx_copy_request_disk, checkpoint) == 80, "COPY_REQUEST");
+_Static_assert(sizeof(struct blx_control_pulled_disk) == 344, "CONTROL_PULLED");
 _Static_assert(sizeof(struct blx_copy_item_disk) == 80, "COPY_ITEM");
 _Static_assert(sizeof(struct blx_copy_file_disk) == 16, "COPY_FILE");
 _Static_assert(sizeof(struct blx_copy_take_disk) == 8, "COPY_TAKE");

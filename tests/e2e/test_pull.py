@@ -20,13 +20,13 @@ class Pull(Case):
         super().setUp()
         self.second = self.path("second")
         self.expected = []
-        self.limit = None
+        self.key = None
 
-    def protect(self, mib=48):
+    def protect(self, mib=48, words=()):
         self.disk = self.loop_disk(mib)
         self.files = self.disk.make("ext4")
         self.start_dispatcher()
-        self.agent = self.start_agent("web1", self.disk)
+        self.agent = self.start_agent("web1", self.disk, *words)
         self.enroll_copier("second")
         wait_until("the first checkpoint is there", lambda: self.stamps(self.data_dir), 30)
         self.expected = [(stamp, None) for stamp in self.stamps(self.data_dir)]
@@ -70,7 +70,7 @@ class Pull(Case):
                 continue
             image = self.path(f"restored-{stamp}")
             self.cli.run("dispatcher", "restore", "--agent=web1", f"--data-dir={data_dir}", f"--checkpoint={stamp}",
-                         f"--output={image}")
+                         f"--output={image}", *([f"--key={self.key}"] if self.key else []))
             check_equal(image, original)
             os.unlink(image)
         self.cli.run("dispatcher", "verify", f"--data-dir={data_dir}")
@@ -158,6 +158,34 @@ class Pull(Case):
         self.assertGreaterEqual(report["spared_bytes"], part)
         self.check_second()
         self.assert_no_half_files()
+
+    def test_the_second_dispatcher_copies_by_itself(self):
+        self.key = self.path("key")
+        self.cli.run("keygen", f"--output={self.key}")
+        self.protect(words=[f"--encryption-key={self.key}"])
+        config = self.path("second.yaml")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(f'source: {{ addr: "{self.dispatcher.address}", credentials: "{self.path("copier-second.pem")}", '
+                       'agents: ["web*"], checkpoints: "all", bandwidth-limit: "100M", every: "1s" }\nretention: { keep-last: 2, min-age: "1ms" }\n')
+        second = Dispatcher(REGISTRY, self.folder, self.second, f"--config={config}", "--prune-grace=1s", name="second").start()
+        for name in ("first", "second", "third"):
+            self.take(name)
+            wait_until("it is copied", lambda: os.path.isdir(f"{self.second}/agents/web1") and
+                       self.stamps(self.second)[-1:] == [self.expected[-1][0]], 30)
+        wait_until("the rules of the second one hold", lambda: len(self.stamps(self.second)) == 2, 30)
+        status = json.loads(self.cli.run("dispatcher", "status", "--json", f"--data-dir={self.second}").stdout)
+        self.assertEqual([(agent["id"], agent["copy_of"], agent["last_checkpoint"]) for agent in status],
+                         [("web1", self.dispatcher.address, self.expected[-1][0])])
+        text = self.cli.run("dispatcher", "status", f"--data-dir={self.second}").stdout
+        self.assertIn(f"web1: a copy from {self.dispatcher.address}, up to {self.expected[-1][0]}; complete as of", text)
+        second.stop()
+        text = self.cli.run("dispatcher", "status", f"--data-dir={self.second}").stdout
+        self.assertIn(f"web1: a copy from {self.dispatcher.address}", text)
+        # It becomes the second one's own.
+        self.pull(command="adopt")
+        self.assertNotIn("a copy from", self.cli.run("dispatcher", "status", f"--data-dir={self.second}").stdout)
+        self.cli.fails(1, "reports to this dispatcher itself", "dispatcher", *self.words())
+        self.check_second(self.expected[-2:])
 
     def volume(self):
         folder = f"{self.second}/agents/web1/volumes"

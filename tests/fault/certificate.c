@@ -80,6 +80,18 @@ static int run_name(void *arg, struct blx_error *err)
     return blx_certificate_name(agent_cert, ((struct outputs *)arg)->name, err);
 }
 
+static int run_copier(void *arg, struct blx_error *err)
+{
+    return blx_certificate_copier(agent_cert, ((struct outputs *)arg)->name, err);
+}
+
+/* It is an agent's. */
+static void check_copier(void *arg, int rc)
+{
+    const struct outputs *out = arg;
+    assert_true(rc < 0 || out->name[0] == '\0');
+}
+
 static int run_serial(void *arg, struct blx_error *err)
 {
     return blx_certificate_serial(agent_cert, ((struct outputs *)arg)->serial, err);
@@ -176,6 +188,7 @@ static void what_a_certificate_says_is_read_whole_or_not_at_all(void **state)
     (void)state;
     struct outputs out;
     fault_loop(&(struct fault_case){setup, run_name, check_name, teardown, 0}, &out);
+    fault_loop(&(struct fault_case){setup, run_copier, check_copier, teardown, 0}, &out);
     fault_loop(&(struct fault_case){setup, run_serial, check_serial, teardown, 0}, &out);
     fault_loop(&(struct fault_case){setup, run_fingerprint, check_fingerprint, teardown, 0}, &out);
     fault_loop(&(struct fault_case){setup, run_token, check_token, teardown, 0}, &out);

@@ -16,7 +16,8 @@ static const char settings[] =
     "device: [ \"/dev/vda\", \"/dev/vdb\" ]\n"
     "tls: { ca: \"/ca\", cert: \"/cert\", key: \"/key\" }\n"
     "retention: { keep-last: 3 }\n"
-    "object-store: { url: \"https://h/bucket\", lock: \"compliance 30d\" }\n";
+    "object-store: { url: \"https://h/bucket\", lock: \"compliance 30d\" }\n"
+    "source: { addr: \"h:1\", agents: [\"a\", \"b*\"], checkpoints: \"hourly\" }\n";
 static const char policy_text[] = "agents: [\"web*\", \"db1\"]\n"
                                   "sync-freq: \"30s\"\n"
                                   "exclude: [\"sdb\"]\n"
@@ -127,7 +128,7 @@ static void check_file(void *arg, int rc)
     if (rc == 0) {
         assert_string_equal(setting->config.tls.key, "/key");
         assert_int_equal(setting->config.retention.keep[BLX_KEEP_LAST], 3);
-        assert_int_equal(setting->lines, 5);
+        assert_int_equal(setting->lines, 6);
     }
 }
 
@@ -150,6 +151,8 @@ static int take_setting(void *arg, const struct blx_place *place, struct blx_err
         return blx_place_retention(place, &setting->config, err);
     if (strcmp(name, "object-store") == 0)
         return blx_place_object_store(place, &setting->config, err);
+    if (strcmp(name, "source") == 0)
+        return blx_place_source(place, &setting->config, err);
     return blx_place_option(place, blx_option_find(name, strlen(name)), &setting->config, err);
 }
 
@@ -168,6 +171,8 @@ static void check_document(void *arg, int rc)
         return;
     assert_int_equal(setting->config.retention.keep[BLX_KEEP_LAST], 3);
     assert_int_equal(setting->config.object_store.lock, BLX_OBJECT_LOCK_COMPLIANCE);
+    assert_int_equal(setting->config.source.agent_count, 2);
+    assert_int_equal(setting->config.source.checkpoints, BLX_SOURCE_HOURLY);
 }
 
 static void setup_policy(void *arg)

@@ -118,6 +118,85 @@ static void check_make_bundle(void *state, int rc)
     assert_int_equal(run_make_bundle(state, NULL), 0);
 }
 
+static int run_make_copier(void *state, struct blx_error *err)
+{
+    struct site *site = state;
+    return blx_pki_make_copier(site->dir, "second", &site->made, err);
+}
+
+static void check_make_copier(void *state, int rc)
+{
+    struct site *site = state;
+    assert_int_equal(site->made.bytes != 0, rc == 0);
+    assert_int_equal(run_make_copier(state, NULL), 0);
+}
+
+static int run_revoke_copier(void *state, struct blx_error *err)
+{
+    return blx_pki_revoke_copier(((struct site *)state)->dir, "second", err);
+}
+
+static void check_revoke_copier(void *state, int rc)
+{
+    struct site *site = state;
+    if (rc < 0)
+        assert_int_equal(run_revoke_copier(site, NULL), 0);
+    assert_int_equal(blx_pki_check_copier(site->dir, "second", "77", NULL), -EACCES);
+}
+
+static int run_check_copier(void *state, struct blx_error *err)
+{
+    return blx_pki_check_copier(((struct site *)state)->dir, "second", "77", err);
+}
+
+static void check_check_copier(void *state, int rc)
+{
+    (void)state;
+    assert_int_not_equal(rc, -EACCES);
+}
+
+/* Its credentials in the place of an agent's bundle. */
+static void make_copiers_site(void *state)
+{
+    struct site *site = state;
+    make_site(site);
+    assert_int_equal(run_make_copier(site, NULL), 0);
+    FILE *file = fopen(site->bundle, "we");
+    assert_non_null(file);
+    assert_int_equal(fwrite(site->made.pem, 1, site->made.bytes, file), site->made.bytes);
+    assert_int_equal(fclose(file), 0);
+}
+
+static int run_copier_context(void *state, struct blx_error *err)
+{
+    struct site *site = state;
+    const struct blx_tls_files files = {
+        .ca = site->bundle, .cert = site->bundle, .key = site->bundle};
+    return blx_tls_context_new_copier(&files, &site->context, err);
+}
+
+static void check_copier_context(void *state, int rc)
+{
+    assert_int_equal(((struct site *)state)->context != NULL, rc == 0);
+}
+
+static void copiers(void **state)
+{
+    (void)state;
+    struct site site;
+    fault_loop(&(struct fault_case){make_site, run_make_copier, check_make_copier, remove_site, 0},
+               &site);
+    fault_loop(
+        &(struct fault_case){make_site, run_revoke_copier, check_revoke_copier, remove_site, 0},
+        &site);
+    fault_loop(
+        &(struct fault_case){make_site, run_check_copier, check_check_copier, remove_site, 0},
+        &site);
+    fault_loop(&(struct fault_case){make_copiers_site, run_copier_context, check_copier_context,
+                                    remove_site, 0},
+               &site);
+}
+
 /* A bundle has its name whole or not at all; the last step of all is the folder's fsync. */
 static void check_enroll(void *state, int rc)
 {
@@ -363,6 +442,7 @@ static void contexts_come_whole_or_not_at_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(copiers),
         cmocka_unit_test(a_pki_that_was_begun_is_completed),
         cmocka_unit_test(credentials_come_whole_or_not_at_all),
         cmocka_unit_test(contexts_come_whole_or_not_at_all),

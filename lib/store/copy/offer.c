@@ -58,7 +58,9 @@ int blx_copy_identity(const struct blx_manifest *manifest, uint8_t hash[BLX_COPY
         .agent_realtime_ns = blx_le64_of(manifest->agent_realtime_ns),
         .committed_realtime_ns = blx_le64_of(manifest->committed_realtime_ns)};
     EVP_MD_CTX *digest = EVP_MD_CTX_new();
-    bool good = digest != NULL && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 &&
+    if (digest == NULL)
+        return no_memory(err);
+    bool good = EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 &&
                 EVP_DigestUpdate(digest, &disk, sizeof(disk)) == 1;
     for (uint32_t i = 0; good && i < blx_manifest_count_entries(manifest); i++)
         good = add_volume(digest, &manifest->volumes[i]);

@@ -367,8 +367,10 @@ int blx_pulled_expect(struct blx_pulled *pulled, const struct blx_copy_file *tol
     if (rc < 0)
         return rc;
     file->digest = EVP_MD_CTX_new();
-    if (file->digest == NULL || EVP_DigestInit_ex(file->digest, EVP_sha256(), NULL) != 1)
+    if (file->digest == NULL)
         return no_memory(pulled, err);
+    if (EVP_DigestInit_ex(file->digest, EVP_sha256(), NULL) != 1)
+        return blx_error_set(err, -EIO, "cannot make the hash of a segment");
     rc = open_segment(volume, file, err);
     if (rc == 0)
         rc = open_part(volume, file, err);
