@@ -3,9 +3,9 @@
  * Copies checkpoints in the background by `blxrep-copy copy`, a process of its own, since it alone
  * has the credentials: into the configured object store, or from the configured other dispatcher
  * (`source`). It runs at the start and then `every` so often, takes what is due of all agents, and
- * says in the log what it did. If it fails it is tried again earlier. What has come from a source is
- * then pruned by this dispatcher's rules. If several dispatchers share the data directory, the keeper
- * of them copies (neighbours.h).
+ * says in the log what it did. If it fails it is tried again earlier. What has come from a source
+ * is then pruned by this dispatcher's rules. If several dispatchers share the data directory, the
+ * keeper of them copies (neighbours.h).
  *
  * Threads: one each; start and stop are main()'s.
  */

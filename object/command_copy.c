@@ -335,6 +335,10 @@ int object_command_copy(const struct blx_config *config, struct blx_error *err)
         return blx_error_set(err, -EINVAL, "give --to or --from, not both");
     if (config->from != NULL && object_pull_is_address(config->from))
         return object_command_pull(config, OBJECT_PULL_COPY, err);
+    if (config->heal)
+        return blx_error_set(err, -EINVAL,
+                             "--heal takes what is damaged from another dispatcher: give "
+                             "--from=HOST:PORT");
     if (config->from != NULL)
         return object_command_adopt(config, err);
     if (where_to(config) == NULL)

@@ -12,7 +12,11 @@
 #include "base/json.h"
 #include "base/units.h"
 #include "object/commands.h"
+#include "store/checkpoint/manifest_file.h"
 #include "store/owner.h"
+#include "store/own_id.h"
+#include "store/segment/segment.h"
+#include "store/verify/verify.h"
 
 struct run {
     const struct blx_config *config;
@@ -35,6 +39,13 @@ static void print_text(const struct run *run, const char *agent_id,
 {
     char came[BLX_UNIT_TEXT_BYTES], spared[BLX_UNIT_TEXT_BYTES];
     const char *done = run->end == OBJECT_PULL_ADOPT ? "adopted" : "copied";
+    if (run->config->heal) {
+        if (report->checkpoints > 0)
+            printf("%s: %" PRIu64 " checkpoint%s healed; %" PRIu64 " segments, %s came\n", agent_id,
+                   report->checkpoints, report->checkpoints == 1 ? "" : "s", report->files,
+                   blx_size_format(report->bytes, came));
+        return;
+    }
     if (report->checkpoints == 0) {
         /* The dispatcher's log, and whoever gets a timer's mail, want news alone. */
         if (isatty(STDOUT_FILENO) == 0)
@@ -65,12 +76,87 @@ static void print_json(struct run *run, const char *agent_id,
     blx_json_close(json, '}');
 }
 
+/* The checkpoint of which the damaged segment is; 0: none names it. */
+static blx_timestamp find_checkpoint(struct blx_agent_store agent, const struct blx_damage *damage)
+{
+    BLX_CLEANUP_FREE blx_timestamp *all = NULL;
+    size_t count = 0;
+    const char *name = strrchr(damage->file, '/');
+    uint32_t number = blx_segment_number(name != NULL ? name + 1 : damage->file);
+    if (number == 0 || blx_manifest_list(agent, 0, BLX_TIMESTAMP_MAX, &all, &count, NULL) < 0)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
+        if (blx_manifest_read(agent, all[i], &manifest, NULL) < 0)
+            continue;
+        const struct blx_manifest_volume *entry = blx_manifest_find(&manifest, damage->volume);
+        for (uint32_t s = 0; entry != NULL && s < entry->segment_count; s++) {
+            if (entry->segments[s] == number)
+                return all[i];
+        }
+    }
+    return 0;
+}
+
+/* Each damaged checkpoint once, the oldest damage of a volume first. */
+static int heal_damages(struct run *run, const char *agent_id, struct blx_agent_store agent,
+                        const struct blx_verify_report *found, struct object_pull_report *report,
+                        struct blx_error *err)
+{
+    blx_timestamp healed = 0;
+    for (size_t i = 0; i < found->damage_count; i++) {
+        const struct blx_damage *damage = &found->damages[i];
+        blx_timestamp checkpoint =
+            damage->scope == BLX_DAMAGE_COMMITTED ? find_checkpoint(agent, damage) : 0;
+        if (checkpoint == 0)
+            return blx_error_set(err, -ENOTSUP,
+                                 "'%s' is damaged, and it is no segment of a "
+                                 "checkpoint that can be read",
+                                 damage->file);
+        if (checkpoint == healed)
+            continue;
+        int rc = object_pull_heal(&run->request, agent_id, checkpoint, report, err);
+        if (rc < 0)
+            return rc;
+        healed = checkpoint;
+    }
+    return 0;
+}
+
+static int heal(struct run *run, const char *agent_id, struct object_pull_report *report,
+                struct blx_error *err)
+{
+    char name[BLX_NAME_BYTES];
+    BLX_CLEANUP(blx_verify_report_done) struct blx_verify_report found = {0};
+    BLX_CLEANUP(blx_verify_report_done) struct blx_verify_report left = {0};
+    int rc = blx_own_id_find(&run->store, agent_id, name, err);
+    if (rc <= 0)
+        return rc; /* it is not here */
+    rc = blx_verify(&run->store, name, NULL, &found, err);
+    if (rc < 0 || found.damage_count == 0)
+        return rc;
+    rc = heal_damages(run, agent_id, blx_store_agent(&run->store, name), &found, report, err);
+    if (rc == 0)
+        rc = blx_verify(&run->store, name, NULL, &left, err);
+    if (rc == 0 && left.damage_count > 0)
+        rc = blx_error_set(err, -EBADMSG, "'%s' is damaged still: %s", left.damages[0].file,
+                           left.damages[0].cause);
+    return rc;
+}
+
+static int work_on(struct run *run, const char *agent_id, struct object_pull_report *report,
+                   struct blx_error *err)
+{
+    return run->config->heal ? heal(run, agent_id, report, err)
+                             : object_pull_agent(&run->request, agent_id, run->end, report, err);
+}
+
 /* What one agent fails with does not keep the others from being copied. */
 static void pull_agent(struct run *run, const char *agent_id)
 {
     struct object_pull_report report = {0};
     struct blx_error err = {0};
-    int rc = object_pull_agent(&run->request, agent_id, run->end, &report, &err);
+    int rc = work_on(run, agent_id, &report, &err);
     if (run->config->json)
         print_json(run, agent_id, &report, rc < 0 ? err.message : "");
     else if (rc == 0 || report.checkpoints > 0)
@@ -157,6 +243,8 @@ int object_command_pull(const struct blx_config *config, enum object_pull_end en
                       .store = {.lock_fd = -1, .folder_fd = -1},
                       .json = {.out = stdout}};
     enum blx_owner owner = BLX_OWNER_KEPT;
+    if (config->heal && end == OBJECT_PULL_ADOPT)
+        return blx_error_set(err, -EINVAL, "--heal belongs to copy");
     if (config->checkpoint != NULL)
         return blx_error_set(err, -EINVAL,
                              "--checkpoint is for copies in a folder or a bucket: another "

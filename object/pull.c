@@ -235,20 +235,9 @@ static int fetch_file(struct pull *pull, const struct blx_copy_file *file, struc
     return 0;
 }
 
-static int finish_checkpoint(struct pull *pull, const struct blx_copy_hash *identity,
-                             struct blx_error *err)
-{
-    const struct blx_message done = {.type = BLX_MESSAGE_COPY_DONE, .copy_done = *identity};
-    const uint8_t *hash;
-    int rc = blx_pulled_commit(pull->pulled, identity->hash, err);
-    if (rc < 0)
-        return rc;
-    pull->report->checkpoints++;
-    pull->report->newest = blx_pulled_have(pull->pulled, &hash);
-    return blx_conn_send(pull->conn, &done, err);
-}
-
-static int fetch_checkpoint(struct pull *pull, blx_timestamp wanted, struct blx_error *err)
+/* All of the checkpoint, up to its identity. */
+static int fetch_files(struct pull *pull, blx_timestamp wanted, struct blx_copy_hash *identity,
+                       struct blx_error *err)
 {
     const uint8_t *hash;
     struct blx_message message = {.type = BLX_MESSAGE_COPY_FILE};
@@ -272,8 +261,22 @@ static int fetch_checkpoint(struct pull *pull, blx_timestamp wanted, struct blx_
     if (message.type != BLX_MESSAGE_COPY_END)
         return blx_error_set(err, -EBADMSG, "the source sends %s between two files",
                              blx_message_name(message.type));
-    const struct blx_copy_hash identity = message.copy_end;
-    return finish_checkpoint(pull, &identity, err);
+    *identity = message.copy_end;
+    return 0;
+}
+
+static int fetch_checkpoint(struct pull *pull, blx_timestamp wanted, struct blx_error *err)
+{
+    struct blx_message done = {.type = BLX_MESSAGE_COPY_DONE};
+    const uint8_t *hash;
+    int rc = fetch_files(pull, wanted, &done.copy_done, err);
+    if (rc == 0)
+        rc = blx_pulled_commit(pull->pulled, done.copy_done.hash, err);
+    if (rc < 0)
+        return rc;
+    pull->report->checkpoints++;
+    pull->report->newest = blx_pulled_have(pull->pulled, &hash);
+    return blx_conn_send(pull->conn, &done, err);
 }
 
 static int fetch_due(struct pull *pull, struct blx_error *err)
@@ -333,4 +336,23 @@ int object_pull_agent(const struct object_pull_request *request, const char *age
             break;
     }
     return rc < 0 ? blx_error_copy(err, rc, &cause) : 0;
+}
+
+int object_pull_heal(const struct object_pull_request *request, const char *agent_id,
+                     blx_timestamp checkpoint, struct object_pull_report *report,
+                     struct blx_error *err)
+{
+    struct pull pull = {.request = request, .report = report, .agent_id = agent_id};
+    struct blx_copy_hash identity;
+    int rc = blx_pulled_open_heal(request->store, agent_id, checkpoint, &pull.pulled, err);
+    if (rc == 0)
+        rc = dial(&pull, err);
+    if (rc == 0)
+        rc = fetch_files(&pull, checkpoint, &identity, err);
+    if (rc == 0)
+        rc = blx_pulled_commit(pull.pulled, identity.hash, err);
+    report->checkpoints += rc == 0;
+    hang_up(&pull);
+    blx_pulled_close(pull.pulled);
+    return rc;
 }

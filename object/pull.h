@@ -59,3 +59,9 @@ enum object_pull_end {
 int object_pull_agent(const struct object_pull_request *request, const char *agent_id,
                       enum object_pull_end end, struct object_pull_report *report,
                       struct blx_error *err);
+
+/* Takes the segments of a checkpoint that is damaged here from the source: pulled.h's
+ * blx_pulled_open_heal(). Adds to the report. */
+int object_pull_heal(const struct object_pull_request *request, const char *agent_id,
+                     blx_timestamp checkpoint, struct object_pull_report *report,
+                     struct blx_error *err);

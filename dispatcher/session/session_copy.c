@@ -15,6 +15,7 @@
  *        |  COPY_END with the checkpoint's identity      |
  *        v                                               |
  *     SENT  ---- COPY_DONE: the marks are written ------>+
+ *        |  GOODBYE: it has healed one that it had
  *
  * A checkpoint is held until COPY_DONE or the end of the connection, so that no prune takes it.
  * Whatever fails ends the connection with ERROR; the copier comes again, and goes on.
@@ -57,6 +58,7 @@ struct dispatcher_copy {
     uint8_t *buffer; /* owned */
     uint64_t looked_ns, sent_bytes;
     uint64_t checkpoints;
+    bool ended; /* the copier has said GOODBYE */
 };
 
 static const char *copier_of(const struct dispatcher_copy *copy)
@@ -289,6 +291,10 @@ static int await_done(struct dispatcher_copy *copy, struct blx_error *err)
     int rc = receive(copy, &message, err);
     if (rc < 0)
         return rc;
+    /* It has healed one of its checkpoints, and is no further than before. */
+    copy->ended = message.type == BLX_MESSAGE_GOODBYE;
+    if (copy->ended)
+        return 0;
     if (message.type != BLX_MESSAGE_COPY_DONE ||
         memcmp(message.copy_done.hash, blx_copy_offer_hash(copy->offer), BLX_COPY_HASH_BYTES) != 0)
         return dispatcher_session_protest(err, "expected COPY_DONE of the checkpoint, got %s",
@@ -366,7 +372,7 @@ static int serve(struct dispatcher_copy *copy, struct blx_error *err)
         rc = check_welcome(copy, err);
         if (rc == 0)
             rc = answer(copy, &request, err);
-        if (rc < 0)
+        if (rc < 0 || copy->ended)
             return rc;
     }
 }

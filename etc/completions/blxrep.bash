@@ -22,7 +22,7 @@ _blxrep_options() {
     test) echo --config --agent --checkpoint --data-dir --cache-dir --cache-size --key --memory --cpus --disk-bus --firmware --accelerator --incomplete --within --expect --command --level --json --help --version ;;
     tester) echo --config --data-dir --key --memory --accelerator --test-jobs --log-format --verbose --help --version ;;
     files) echo --config --agent --checkpoint --device --data-dir --cache-dir --cache-size --output --key --kernel --kernel-dir --force --json --path --help --version ;;
-    copy) echo --config --agent --data-dir --to --from --credentials --bandwidth-limit --json --help --version ;;
+    copy) echo --config --agent --data-dir --to --from --credentials --heal --bandwidth-limit --json --help --version ;;
     adopt) echo --config --agent --checkpoint --data-dir --from --credentials --key --bandwidth-limit --json --help --version ;;
     page) echo --config --data-dir --page-listen --role --help --version ;;
     page-server) echo --config --data-dir --page-listen --log-format --verbose --help --version ;;

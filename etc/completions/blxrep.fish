@@ -80,6 +80,7 @@ __blxrep_option "" "restore boot test" -l incomplete -f -d "Restore the other di
 __blxrep_option "" "enroll revoke" -l copier -x -d "Another dispatcher, in place of an agent"
 __blxrep_option "" copy -l to -r -F -d "The folder or URL that copies go to"
 __blxrep_option "" "copy adopt" -l from -r -F -d "The copies that agents are taken from"
+__blxrep_option "" copy -l heal -f -d "Take what is damaged here from there"
 __blxrep_option "" "copy adopt" -l credentials -r -F -d "The copier's key and certificates""show info restore verify mount files boot test" -l cache-dir -x -a "(__fish_complete_directories)" -d "Where parts of copies are kept"
 __blxrep_option "" "show info restore verify mount files boot test" -l cache-size -x -d "How much of it stays there"
 __blxrep_option "" object-store -l action -x -a check -d "What to do" restore -l overlay -r -F -d "Restore with what was written over the checkpoint"

@@ -194,6 +194,7 @@ struct blx_config {
     char *action;             /* object-store: "check" */
     char *from;               /* copy, adopt: a folder or an object store's URL */
     char *copier;             /* enroll, revoke: the name of a copier in place of an agent */
+    bool heal;                /* copy: what is damaged here is taken from there */
     char *copier_credentials; /* copy, adopt: for --from=HOST:PORT; NULL: the source's */
     char *kernel_dir;         /* rescue-image, files: whose kernel to take; NULL: this machine's */
     char *kernel_package;

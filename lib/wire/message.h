@@ -566,6 +566,8 @@ struct blx_control_rename {
 struct blx_control_pin {
     char agent_id[BLX_NAME_BYTES];
     blx_timestamp timestamp; /* of the checkpoint */
+};
+
 /* An agent that is copied from another dispatcher, and has no CONTROL_AGENT. */
 struct blx_control_pulled {
     char agent_id[BLX_NAME_BYTES];

@@ -3,6 +3,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -61,10 +62,11 @@ class Pull(Case):
     def stamps(self, data_dir):
         return [str(row["checkpoint"]) for row in self.cli.show("web1", data_dir)]
 
-    def check_second(self, expected=None, data_dir=None):
+    def check_second(self, expected=None, data_dir=None, check=True):
         data_dir = data_dir or self.second
         expected = self.expected if expected is None else expected
-        self.assertEqual(self.stamps(data_dir), [stamp for stamp, _original in expected])
+        if check:
+            self.assertEqual(self.stamps(data_dir), [stamp for stamp, _original in expected])
         for stamp, original in expected:
             if original is None:
                 continue
@@ -73,7 +75,8 @@ class Pull(Case):
                          f"--output={image}", *([f"--key={self.key}"] if self.key else []))
             check_equal(image, original)
             os.unlink(image)
-        self.cli.run("dispatcher", "verify", f"--data-dir={data_dir}")
+        if check:
+            self.cli.run("dispatcher", "verify", f"--data-dir={data_dir}")
 
     def prune(self, data_dir, keep):
         self.cli.run("dispatcher", "prune", "--agent=web1", f"--data-dir={data_dir}", f"--keep-last={keep}", "--confirm")
@@ -158,6 +161,46 @@ class Pull(Case):
         self.assertGreaterEqual(report["spared_bytes"], part)
         self.check_second()
         self.assert_no_half_files()
+
+    def damage(self, data_dir, which, offset=200):
+        """Damages a frame of a segment, by its place in their order."""
+        folder = f"{data_dir}/agents/web1/volumes/{os.listdir(f'{data_dir}/agents/web1/volumes')[0]}"
+        path = os.path.join(folder, sorted(name for name in os.listdir(folder) if name.endswith(".seg"))[which])
+        with open(path, "r+b") as file:
+            file.seek(offset)
+            file.write(b"damage")
+        return path
+
+    def test_damage_is_healed_from_the_other_side(self):
+        self.protect()
+        for name in ("first", "second"):
+            self.take(name)
+        self.pull()
+        heal = lambda *words, **named: self.pull("--heal", *words, **named).stdout
+        self.assertEqual(heal(), "")
+        # Here, from the first: a base, and an increment.
+        for which in (0, -1):
+            self.damage(self.second, which)
+            self.assertEqual(self.cli.run("dispatcher", "verify", f"--data-dir={self.second}", check=False).returncode, 1)
+            self.assertIn("1 checkpoint healed", heal())
+            self.check_second()
+        # There, from the second, while the agent is connected.
+        second = Dispatcher(REGISTRY, self.folder, self.second, name="second").start()
+        path = self.path("copier-first.pem")
+        self.cli.run("dispatcher", "enroll", "--copier=first", f"--data-dir={self.second}", f"--output={path}")
+        self.damage(self.data_dir, -1)
+        self.assertIn("1 checkpoint healed", heal(address=second.address, credentials=path, data_dir=self.data_dir))
+        self.check_second(data_dir=self.data_dir)
+        self.take("third")
+        self.check_second(data_dir=self.data_dir)
+        self.assertEqual(self.pull_json()[0]["checkpoints"], 1)
+        self.check_second()
+        # Both are damaged: nothing that is left gets lost.
+        damaged = [self.damage(self.second, -1), self.damage(self.data_dir, -1)]
+        before = [pathlib.Path(path).read_bytes() for path in damaged]
+        self.pull("--heal", check=1)
+        self.assertEqual([pathlib.Path(path).read_bytes() for path in damaged], before)
+        self.check_second(self.expected[:-1], check=False)
 
     def test_the_second_dispatcher_copies_by_itself(self):
         self.key = self.path("key")

@@ -22,8 +22,9 @@ struct pulling {
     struct blx_pulled *pulled;
     void *manifest;
     size_t manifest_bytes;
-    struct blx_copy_file told; /* the one file */
-    void *file;                /* its bytes */
+    struct blx_manifest described; /* the checkpoint */
+    struct blx_copy_file told;     /* the one file */
+    void *file;                    /* its bytes */
     uint8_t file_hash[BLX_COPY_HASH_BYTES], identity[BLX_COPY_HASH_BYTES];
     uint64_t offset;
     unsigned visited;
@@ -74,6 +75,8 @@ static void setup(void *arg)
     test_ok(open_offer(pull, &err), &err);
     test_ok(blx_copy_offer_encode(pull->offer, &pull->manifest, &pull->manifest_bytes, &err), &err);
     test_ok(blx_copy_offer_each(pull->offer, keep_file, pull, &err), &err);
+    test_ok(blx_manifest_read(agent_of(pull), pull->state.checkpoints[1], &pull->described, &err),
+            &err);
     memcpy(pull->identity, blx_copy_offer_hash(pull->offer), sizeof(pull->identity));
     pull->origin = (struct blx_origin){.address = "backup:8080", .newest = 20260101000000};
 }
@@ -85,6 +88,7 @@ static void teardown(void *arg)
     blx_copy_offer_close(pull->offer);
     free(pull->manifest);
     free(pull->file);
+    blx_manifest_done(&pull->described);
     store_state_check(&pull->state);
     store_state_done(&pull->state);
     test_store_done(&pull->other);
@@ -123,11 +127,7 @@ static void check_open_offer(void *arg, int rc)
 static int run_identity(void *arg, struct blx_error *err)
 {
     struct pulling *pull = arg;
-    BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
-    struct blx_error ignored = {0};
-    int rc = blx_manifest_read(agent_of(pull), pull->state.checkpoints[1], &manifest, &ignored);
-    return rc < 0 ? blx_error_copy(err, rc, &ignored)
-                  : blx_copy_identity(&manifest, pull->file_hash, err);
+    return blx_copy_identity(&pull->described, pull->file_hash, err);
 }
 
 static void check_identity(void *arg, int rc)
@@ -381,6 +381,73 @@ static int run_adopt(void *arg, struct blx_error *err)
     return blx_pulled_adopt(pull->pulled, err);
 }
 
+static void setup_closed(void *arg)
+{
+    struct pulling *pull = arg;
+    setup_committed(arg);
+    blx_pulled_close(pull->pulled);
+    pull->pulled = NULL;
+}
+
+static int run_open_heal(void *arg, struct blx_error *err)
+{
+    struct pulling *pull = arg;
+    return blx_pulled_open_heal(&pull->other.store, "web1", pull->state.checkpoints[1],
+                                &pull->pulled, err);
+}
+
+/* The copy has a damaged segment, of which another one is on its way. */
+static void setup_healing(void *arg)
+{
+    struct pulling *pull = arg;
+    struct blx_error err = {0};
+    char path[PATH_MAX];
+    setup_closed(arg);
+    test_path(&pull->other, path, "agents/web1/volumes/vda/%08u.seg", pull->told.number);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 200, SEEK_SET), 0);
+    assert_int_equal(fputs("damage", file) >= 0 ? 0 : -1, 0);
+    assert_int_equal(fclose(file), 0);
+    test_ok(run_open_heal(pull, &err), &err);
+    test_ok(run_begin(pull, &err), &err);
+    test_ok(run_expect(pull, &err), &err);
+    assert_int_equal(pull->offset, 0);
+    test_ok(run_write(pull, &err), &err);
+    test_ok(run_end(pull, &err), &err);
+}
+
+/* Once it is healed it stays so, and until then it can be. */
+static void check_healed(void *arg, int rc)
+{
+    struct pulling *pull = arg;
+    struct blx_error err = {0};
+    blx_pulled_close(pull->pulled);
+    pull->pulled = NULL;
+    if (rc < 0) {
+        test_ok(run_open_heal(pull, &err), &err);
+        test_ok(run_begin(pull, &err), &err);
+        test_ok(run_expect(pull, &err), &err);
+        if (pull->offset < pull->told.bytes)
+            test_ok(blx_pulled_write(pull->pulled, (char *)pull->file + pull->offset,
+                                     pull->told.bytes - pull->offset, &err),
+                    &err);
+        test_ok(run_end(pull, &err), &err);
+        test_ok(run_commit(pull, &err), &err);
+    }
+    test_restores_to(&pull->other, pull->state.checkpoints[1], "vda", pull->state.images[1],
+                     STATE_BYTES);
+}
+
+static void heals(void **state)
+{
+    (void)state;
+    fault_loop(&(struct fault_case){setup_closed, run_open_heal, check_open, teardown, 0},
+               &pulling);
+    fault_loop(&(struct fault_case){setup_healing, run_commit, check_healed, teardown, 0},
+               &pulling);
+}
+
 static void copies(void **state)
 {
     (void)state;
@@ -399,6 +466,6 @@ static void copies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(offer), cmocka_unit_test(origin),
-                                       cmocka_unit_test(copies)};
+                                       cmocka_unit_test(copies), cmocka_unit_test(heals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,6 +23,7 @@
 #include "store/checkpoint/manifest_file.h"
 #include "store/copy/offer.h"
 #include "store/copy/segment_number_private.h"
+#include "store/directory_private.h"
 #include "store/own_id.h"
 #include "store/receive/volume_file_private.h"
 #include "store/reserve.h"
@@ -37,12 +38,14 @@ enum {
 
 /* A volume of the checkpoint that comes. */
 struct pulled_volume {
-    char dir[PATH_MAX];
+    char dir[PATH_MAX];    /* where files are made */
+    char home[PATH_MAX];   /* the volume's folder: the same, unless it heals */
     uint32_t first_number; /* that the checkpoint's segments may have here */
     uint32_t first_source; /* and there */
     uint32_t last_source;  /* the number of the last file at the source; 0: none came */
     uint32_t *numbers;     /* owned; those of the files that came, descending */
     size_t count;
+    bool *is_new; /* owned; whether each came now, and lies in `dir` */
     uint64_t changed_blocks, stored_bytes;
 };
 
@@ -53,6 +56,7 @@ struct pulled_file {
     char path[PATH_MAX]; /* where it lies now */
     bool is_resumed;     /* some of it was here already */
     bool is_segment;     /* all of it was, in its place */
+    bool is_named;       /* and a checkpoint of this store names it */
     uint64_t bytes, done_bytes, unlooked_bytes;
     uint32_t volume, source_number, number;
 };
@@ -62,7 +66,10 @@ struct blx_pulled {
     char name[BLX_NAME_BYTES]; /* here */
     struct blx_agent_lock lock;
     struct blx_origin origin;
-    struct blx_manifest last; /* the newest checkpoint; timestamp 0: none */
+    struct blx_manifest last;    /* the newest checkpoint, or the one before the healed one;
+                                   timestamp 0: none */
+    struct blx_manifest healed;  /* the checkpoint that is healed; timestamp 0: none is */
+    bool needs[BLX_MAX_VOLUMES]; /* which of its entries are damaged */
     uint8_t last_hash[BLX_COPY_HASH_BYTES];
     struct blx_manifest next;      /* that comes; timestamp 0: none */
     struct pulled_volume *volumes; /* owned; of its entries */
@@ -72,6 +79,11 @@ struct blx_pulled {
 static struct blx_agent_store agent_of(const struct blx_pulled *pulled)
 {
     return blx_store_agent(pulled->store, pulled->name);
+}
+
+static bool heals(const struct blx_pulled *pulled)
+{
+    return pulled->healed.timestamp != 0;
 }
 
 static int no_memory(const struct blx_pulled *pulled, struct blx_error *err)
@@ -90,8 +102,10 @@ static void end_file(struct pulled_file *file)
 static void drop_next(struct blx_pulled *pulled)
 {
     for (uint32_t i = 0; pulled->volumes != NULL && i < blx_manifest_count_entries(&pulled->next);
-         i++)
+         i++) {
         free(pulled->volumes[i].numbers);
+        free(pulled->volumes[i].is_new);
+    }
     free(pulled->volumes);
     pulled->volumes = NULL;
     blx_manifest_done(&pulled->next);
@@ -105,6 +119,7 @@ void blx_pulled_close(struct blx_pulled *pulled)
         return;
     drop_next(pulled);
     blx_manifest_done(&pulled->last);
+    blx_manifest_done(&pulled->healed);
     blx_agent_lock_close(&pulled->lock);
     free(pulled);
 }
@@ -184,6 +199,80 @@ int blx_pulled_open(const struct blx_store *store, const char *agent_id, const c
     return 0;
 }
 
+/* Whether the segment in the volume's folder is whole and without damage: 1. */
+static int is_good(const struct pulled_volume *volume, uint32_t number,
+                   const struct blx_manifest_volume *entry, struct blx_error *err)
+{
+    const struct blx_segment_request request = {
+        .volume_dir = volume->home,
+        .number = number,
+        .block_shift = entry->block_shift,
+        .blocks = blx_blocks_of_bytes(entry->size_bytes, entry->block_shift)};
+    BLX_CLEANUP(blx_segment_findings_done) struct blx_segment_findings findings = {0};
+    struct blx_error cause = {0};
+    int rc = blx_segment_check(&request, &findings, &cause);
+    if (rc == -ENOENT)
+        return 0;
+    return rc < 0 ? blx_error_copy(err, rc, &cause) : findings.fault_count == 0;
+}
+
+/* Which entries of the healed checkpoint have a damaged segment. 1: one of them is a base. */
+static int find_needs(struct blx_pulled *pulled, struct blx_error *err)
+{
+    int whole = 0;
+    for (uint32_t i = 0; i < blx_manifest_count_entries(&pulled->healed); i++) {
+        const struct blx_manifest_volume *entry = &pulled->healed.volumes[i];
+        struct pulled_volume volume = {.count = 0};
+        int rc = blx_agent_store_volume_path(agent_of(pulled), entry->name, volume.home, err);
+        for (uint32_t s = 0; rc == 0 && s < entry->segment_count && !pulled->needs[i]; s++) {
+            int good = is_good(&volume, entry->segments[s], entry, err);
+            rc = good < 0 ? good : 0;
+            pulled->needs[i] = good == 0;
+        }
+        if (rc < 0)
+            return rc;
+        whole |= pulled->needs[i] && entry->base;
+    }
+    return whole;
+}
+
+static int enter_heal(struct blx_pulled *pulled, blx_timestamp checkpoint, struct blx_error *err)
+{
+    int rc = blx_agent_store_check(agent_of(pulled), err);
+    if (rc == 0)
+        rc = blx_agent_lock_open(agent_of(pulled), &pulled->lock, err);
+    if (rc == 0)
+        rc = blx_agent_lock_alone(&pulled->lock, BLX_LOCK_CONTENTS, LOCK_WAIT_MS, err);
+    if (rc == 0)
+        rc = blx_manifest_read(agent_of(pulled), checkpoint, &pulled->healed, err);
+    if (rc == 0)
+        rc = find_needs(pulled, err);
+    if (rc != 0 || pulled->healed.parent == 0)
+        return rc < 0 ? rc : 0;
+    rc = blx_manifest_read(agent_of(pulled), pulled->healed.parent, &pulled->last, err);
+    return rc < 0 ? rc : blx_copy_identity(&pulled->last, pulled->last_hash, err);
+}
+
+int blx_pulled_open_heal(const struct blx_store *store, const char *agent_id,
+                         blx_timestamp checkpoint, struct blx_pulled **pulled,
+                         struct blx_error *err)
+{
+    struct blx_pulled *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return blx_error_errno(err, -ENOMEM, "cannot heal an agent");
+    made->store = store;
+    made->lock.fd = made->file.fd = -1;
+    int rc = blx_own_id_find(store, agent_id, made->name, err);
+    if (rc >= 0)
+        rc = enter_heal(made, checkpoint, err);
+    if (rc < 0) {
+        blx_pulled_close(made);
+        return rc;
+    }
+    *pulled = made;
+    return 0;
+}
+
 blx_timestamp blx_pulled_have(const struct blx_pulled *pulled, const uint8_t **hash)
 {
     *hash = pulled->last_hash;
@@ -249,7 +338,10 @@ static int prepare_volume(struct blx_pulled *pulled, uint32_t entry, struct blx_
                                                            : described->next_segment;
     int rc = find_first_number(pulled, described->name, &volume->first_number, err);
     if (rc == 0)
-        rc = blx_agent_store_volume_path(agent_of(pulled), described->name, volume->dir, err);
+        rc = blx_agent_store_volume_path(agent_of(pulled), described->name, volume->home, err);
+    if (rc == 0)
+        rc = blx_path_format(volume->dir, sizeof(volume->dir), err, "%s%s", volume->home,
+                             heals(pulled) ? "/heal" : "");
     if (rc == 0)
         rc = blx_mkdir_parents(volume->dir, 0700, err);
     return rc == 0 ? blx_fsync_parent(volume->dir, err) : rc;
@@ -310,19 +402,27 @@ static int hash_rest(struct pulled_file *file, struct blx_error *err)
     return 0;
 }
 
-/* 1: the segment lies in its place with that size, of an earlier copy. */
-static int open_segment(const struct pulled_volume *volume, struct pulled_file *file,
+/* 1: the segment lies in its place with that size, of an earlier copy, or it is one that needs no
+ * healing. */
+static int open_segment(const struct blx_pulled *pulled, struct pulled_file *file,
                         struct blx_error *err)
 {
     struct stat st;
-    int rc = blx_segment_path(volume->dir, file->number, file->path, err);
+    const struct pulled_volume *volume = &pulled->volumes[file->volume];
+    int rc = blx_segment_path(volume->home, file->number, file->path, err);
     if (rc < 0 || file->number != file->source_number)
         return rc;
+    if (heals(pulled)) {
+        rc = is_good(volume, file->number, &pulled->next.volumes[file->volume], err);
+        if (rc != 1)
+            return rc;
+    }
     file->fd = blx_open(file->path, O_RDONLY | O_NOFOLLOW, 0, NULL);
     if (file->fd < 0)
         return 0;
     if (fstat(file->fd, &st) == 0 && (uint64_t)st.st_size == file->bytes) {
         file->is_segment = true;
+        file->is_named = heals(pulled);
         file->done_bytes = file->bytes;
         return 1;
     }
@@ -371,7 +471,7 @@ int blx_pulled_expect(struct blx_pulled *pulled, const struct blx_copy_file *tol
         return no_memory(pulled, err);
     if (EVP_DigestInit_ex(file->digest, EVP_sha256(), NULL) != 1)
         return blx_error_set(err, -EIO, "cannot make the hash of a segment");
-    rc = open_segment(volume, file, err);
+    rc = open_segment(pulled, file, err);
     if (rc == 0)
         rc = open_part(volume, file, err);
     if (rc >= 0)
@@ -407,9 +507,14 @@ int blx_pulled_write(struct blx_pulled *pulled, const void *data, size_t bytes,
     return 0;
 }
 
-/* Nothing of a wrong file stays. */
+/* Nothing of a wrong file stays, except a segment that a checkpoint of this store names. */
 static int reject(struct pulled_file *file, const char *why, struct blx_error *err)
 {
+    if (file->is_named)
+        return blx_error_set(err, -EBADMSG,
+                             "the source has another segment of the number %" PRIu32
+                             ", and the one here is good",
+                             file->source_number);
     blx_sys->unlink(file->path);
     if (file->is_resumed)
         return blx_error_set(err, -EAGAIN, "'%s' was not a part of what the source has now",
@@ -424,8 +529,9 @@ static int check_segment(const struct blx_pulled *pulled, struct pulled_volume *
 {
     const struct blx_manifest_volume *entry = &pulled->next.volumes[file->volume];
     struct blx_segment_reader *reader = NULL;
+    const char *dir = file->is_segment ? volume->home : volume->dir;
     const struct blx_segment_request request = {
-        .volume_dir = volume->dir,
+        .volume_dir = dir,
         .number = file->number,
         .block_shift = entry->block_shift,
         .blocks = blx_blocks_of_bytes(entry->size_bytes, entry->block_shift)};
@@ -438,7 +544,7 @@ static int check_segment(const struct blx_pulled *pulled, struct pulled_volume *
         return reject(file, findings.faults[0].what, err);
     if (findings.hole_count > 0)
         return reject(file, "it lacks frames", err);
-    rc = blx_segment_reader_open(volume->dir, file->number, &reader, &cause);
+    rc = blx_segment_reader_open(dir, file->number, &reader, &cause);
     if (rc == -EBADMSG)
         return reject(file, cause.message, err);
     if (rc < 0)
@@ -493,10 +599,13 @@ int blx_pulled_end(struct blx_pulled *pulled, const uint8_t hash[BLX_COPY_HASH_B
         rc = place_segment(volume, file, err);
     if (rc == 0)
         rc = check_segment(pulled, volume, file, err);
-    if (rc == 0 && blx_array_make_room(volume->numbers, volume->count) < 0)
+    if (rc == 0 && (blx_array_make_room(volume->is_new, volume->count) < 0 ||
+                    blx_array_make_room(volume->numbers, volume->count) < 0))
         rc = no_memory(pulled, err);
-    if (rc == 0)
+    if (rc == 0) {
+        volume->is_new[volume->count] = !file->is_segment;
         volume->numbers[volume->count++] = file->number;
+    }
     end_file(file);
     return rc;
 }
@@ -538,6 +647,135 @@ static int write_state(const struct pulled_volume *volume, const struct blx_mani
     return blx_volume_file_write(volume->dir, &file, err);
 }
 
+/* What came takes the places of what is here, each file by a rename. Whatever a crash leaves is the
+ * checkpoint: old segments that were good, and new ones, in their order. */
+static int move_home(const struct pulled_volume *volume, struct blx_error *err)
+{
+    for (size_t i = 0; i < volume->count; i++) {
+        char from[PATH_MAX], to[PATH_MAX];
+        if (!volume->is_new[i])
+            continue;
+        int rc = blx_segment_path(volume->dir, volume->numbers[i], from, err);
+        if (rc == 0)
+            rc = blx_segment_path(volume->home, volume->numbers[i], to, err);
+        if (rc < 0)
+            return rc;
+        if (blx_sys->rename(from, to) != 0)
+            return blx_error_errno(err, -errno, "cannot rename '%s' to '%s'", from, to);
+    }
+    return blx_fsync_dir(volume->home, err);
+}
+
+static bool has_number(const uint32_t *numbers, size_t count, uint32_t number)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (numbers[i] == number)
+            return true;
+    }
+    return false;
+}
+
+/* Whether what came may take the places of the entry's segments, and of no other checkpoint's. */
+static bool fits(const struct pulled_volume *volume, const struct blx_manifest_volume *entry)
+{
+    for (size_t i = 0; i < volume->count; i++) {
+        char path[PATH_MAX];
+        uint32_t number = volume->numbers[i];
+        if (number >= entry->next_segment ||
+            blx_segment_path(volume->home, number, path, NULL) < 0 ||
+            (access(path, F_OK) == 0 && !has_number(entry->segments, entry->segment_count, number)))
+            return false;
+    }
+    return true;
+}
+
+/* Those that the checkpoint had, and has no longer. */
+static void remove_old(const struct pulled_volume *volume, const uint32_t *old, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        char path[PATH_MAX];
+        if (!has_number(volume->numbers, volume->count, old[i]) &&
+            blx_segment_path(volume->home, old[i], path, NULL) == 0)
+            blx_sys->unlink(path);
+    }
+}
+
+/* Gives the healed checkpoint's entry the segments that came, in place of those that it had. */
+static int replace_entry(struct blx_pulled *pulled, uint32_t at, struct blx_manifest *made,
+                         struct blx_error *err)
+{
+    struct blx_manifest_volume *entry = &made->volumes[at];
+    const struct blx_manifest_volume *came = blx_manifest_find(&pulled->next, entry->name);
+    if (!pulled->needs[at])
+        return 0;
+    if (came == NULL)
+        return blx_error_set(err, -EBADMSG, "the source's checkpoint has no volume '%s'",
+                             entry->name);
+    const struct pulled_volume *volume = &pulled->volumes[came - pulled->next.volumes];
+    if (entry->base != came->base || !fits(volume, entry))
+        return blx_error_set(err, -ENOTSUP,
+                             "what the source has of the checkpoint %" PRIu64
+                             " does not fit in here: its checkpoint before is gone, or was copied "
+                             "in another way",
+                             made->timestamp);
+    uint32_t *segments = calloc(volume->count + 1, sizeof(segments[0]));
+    if (segments == NULL)
+        return no_memory(pulled, err);
+    for (size_t i = 0; i < volume->count; i++)
+        segments[i] = volume->numbers[volume->count - 1 - i];
+    free(entry->segments);
+    entry->segments = segments;
+    entry->segment_count = (uint32_t)volume->count;
+    entry->stored_bytes = volume->stored_bytes;
+    return 0;
+}
+
+/* Everything that can be refused is refused before the first file moves. */
+static int replace_all(struct blx_pulled *pulled, struct blx_error *err)
+{
+    BLX_CLEANUP_MANIFEST struct blx_manifest made = {0};
+    uint32_t count = blx_manifest_count_entries(&pulled->healed);
+    int rc = blx_manifest_copy(&pulled->healed, &made, err);
+    for (uint32_t i = 0; rc == 0 && i < count; i++)
+        rc = replace_entry(pulled, i, &made, err);
+    for (uint32_t i = 0; rc == 0 && i < count; i++) {
+        const struct blx_manifest_volume *came =
+            blx_manifest_find(&pulled->next, made.volumes[i].name);
+        if (pulled->needs[i])
+            rc = move_home(&pulled->volumes[came - pulled->next.volumes], err);
+    }
+    if (rc == 0)
+        rc = blx_manifest_replace(agent_of(pulled), &made, err);
+    for (uint32_t i = 0; rc == 0 && i < count; i++) {
+        const struct blx_manifest_volume *old = &pulled->healed.volumes[i];
+        const struct blx_manifest_volume *came = blx_manifest_find(&pulled->next, old->name);
+        if (pulled->needs[i])
+            remove_old(&pulled->volumes[came - pulled->next.volumes], old->segments,
+                       old->segment_count);
+    }
+    return rc;
+}
+
+/* Nobody reads the agent while segments change under their numbers. */
+static int commit_heal(struct blx_pulled *pulled, const uint8_t found[BLX_COPY_HASH_BYTES],
+                       struct blx_error *err)
+{
+    uint8_t own[BLX_COPY_HASH_BYTES];
+    int rc = blx_copy_identity(&pulled->healed, own, err);
+    if (rc == 0 && memcmp(own, found, sizeof(own)) != 0)
+        rc = blx_error_set(err, -EBADMSG, "the source has another checkpoint %" PRIu64,
+                           pulled->healed.timestamp);
+    if (rc == 0)
+        rc = blx_agent_lock_alone(&pulled->lock, BLX_LOCK_CHAINS, LOCK_WAIT_MS, err);
+    if (rc == 0)
+        rc = blx_agent_lock_check_readers(&pulled->lock, agent_of(pulled), err);
+    if (rc == 0)
+        rc = replace_all(pulled, err);
+    for (uint32_t i = 0; rc == 0 && i < blx_manifest_count_entries(&pulled->next); i++)
+        rc = blx_directory_remove(pulled->volumes[i].dir, err);
+    return rc;
+}
+
 int blx_pulled_commit(struct blx_pulled *pulled, const uint8_t hash[BLX_COPY_HASH_BYTES],
                       struct blx_error *err)
 {
@@ -547,6 +785,8 @@ int blx_pulled_commit(struct blx_pulled *pulled, const uint8_t hash[BLX_COPY_HAS
     int rc = blx_copy_identity(next, found, err);
     if (rc == 0 && memcmp(found, hash, sizeof(found)) != 0)
         rc = blx_error_set(err, -EBADMSG, "the checkpoint that came is not the one that was told");
+    if (rc == 0 && heals(pulled))
+        return commit_heal(pulled, found, err);
     for (uint32_t i = 0; rc == 0 && i < blx_manifest_count_entries(next); i++) {
         rc = complete_volume(pulled, i, err);
         if (rc == 0)
@@ -563,8 +803,10 @@ int blx_pulled_commit(struct blx_pulled *pulled, const uint8_t hash[BLX_COPY_HAS
     blx_manifest_done(&pulled->last);
     pulled->last = *next;
     memcpy(pulled->last_hash, found, sizeof(found));
-    for (uint32_t i = 0; i < blx_manifest_count_entries(&pulled->last); i++)
+    for (uint32_t i = 0; i < blx_manifest_count_entries(&pulled->last); i++) {
         free(pulled->volumes[i].numbers);
+        free(pulled->volumes[i].is_new);
+    }
     free(pulled->volumes);
     pulled->volumes = NULL;
     *next = (struct blx_manifest){0};

@@ -43,7 +43,18 @@ int blx_pulled_open(const struct blx_store *store, const char *agent_id, const c
                     struct blx_pulled **pulled, struct blx_error *err);
 void blx_pulled_close(struct blx_pulled *pulled);
 
-/* What is here: the newest checkpoint and its identity (offer.h); 0: none. */
+/*
+ * For a checkpoint that is damaged here, of any agent, whoever it belongs to: its segments come
+ * again, over the checkpoint before it, or from the base on, and take the places of those that are
+ * here. What is here and good is not sent again. The files lie in VOLUME/heal until all of them are
+ * there and checked. -EBUSY while somebody reads, verifies or prunes the agent; -ENOENT.
+ */
+int blx_pulled_open_heal(const struct blx_store *store, const char *agent_id,
+                         blx_timestamp checkpoint, struct blx_pulled **pulled,
+                         struct blx_error *err);
+
+/* What is here: the newest checkpoint and its identity (offer.h); 0: none. When it
+ * heals: the checkpoint before. */
 blx_timestamp blx_pulled_have(const struct blx_pulled *pulled, const uint8_t **hash);
 
 /* Begins the checkpoint `wanted`, whose manifest came as `content`, which is changed for a moment.
