@@ -98,20 +98,31 @@ static blx_timestamp find_checkpoint(struct blx_agent_store agent, const struct 
     return 0;
 }
 
-/* Each damaged checkpoint once, the oldest damage of a volume first. */
+/* The first damage of a checkpoint from there on; NULL: none. What belongs to no checkpoint is the
+ * affair of the agent's next session. */
+static const struct blx_damage *next_damage(const struct blx_verify_report *found, size_t *at)
+{
+    while (*at < found->damage_count) {
+        const struct blx_damage *damage = &found->damages[(*at)++];
+        if (damage->scope == BLX_DAMAGE_COMMITTED)
+            return damage;
+    }
+    return NULL;
+}
+
+/* Each damaged checkpoint, once for each of its volumes at most. */
 static int heal_damages(struct run *run, const char *agent_id, struct blx_agent_store agent,
                         const struct blx_verify_report *found, struct object_pull_report *report,
                         struct blx_error *err)
 {
     blx_timestamp healed = 0;
-    for (size_t i = 0; i < found->damage_count; i++) {
-        const struct blx_damage *damage = &found->damages[i];
-        blx_timestamp checkpoint =
-            damage->scope == BLX_DAMAGE_COMMITTED ? find_checkpoint(agent, damage) : 0;
+    size_t at = 0;
+    for (const struct blx_damage *damage; (damage = next_damage(found, &at)) != NULL;) {
+        blx_timestamp checkpoint = find_checkpoint(agent, damage);
         if (checkpoint == 0)
             return blx_error_set(err, -ENOTSUP,
-                                 "'%s' is damaged, and it is no segment of a "
-                                 "checkpoint that can be read",
+                                 "'%s' is damaged, and is no segment of a checkpoint that can be "
+                                 "read",
                                  damage->file);
         if (checkpoint == healed)
             continue;
@@ -129,18 +140,20 @@ static int heal(struct run *run, const char *agent_id, struct object_pull_report
     char name[BLX_NAME_BYTES];
     BLX_CLEANUP(blx_verify_report_done) struct blx_verify_report found = {0};
     BLX_CLEANUP(blx_verify_report_done) struct blx_verify_report left = {0};
+    size_t first = 0;
     int rc = blx_own_id_find(&run->store, agent_id, name, err);
     if (rc <= 0)
         return rc; /* it is not here */
     rc = blx_verify(&run->store, name, NULL, &found, err);
-    if (rc < 0 || found.damage_count == 0)
+    if (rc < 0 || next_damage(&found, &first) == NULL)
         return rc;
     rc = heal_damages(run, agent_id, blx_store_agent(&run->store, name), &found, report, err);
     if (rc == 0)
         rc = blx_verify(&run->store, name, NULL, &left, err);
-    if (rc == 0 && left.damage_count > 0)
-        rc = blx_error_set(err, -EBADMSG, "'%s' is damaged still: %s", left.damages[0].file,
-                           left.damages[0].cause);
+    first = 0;
+    const struct blx_damage *damage = rc == 0 ? next_damage(&left, &first) : NULL;
+    if (damage != NULL)
+        rc = blx_error_set(err, -EBADMSG, "'%s' is damaged still: %s", damage->file, damage->cause);
     return rc;
 }
 

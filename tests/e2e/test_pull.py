@@ -162,12 +162,12 @@ class Pull(Case):
         self.check_second()
         self.assert_no_half_files()
 
-    def damage(self, data_dir, which, offset=200):
-        """Damages a frame of a segment, by its place in their order."""
+    def damage(self, data_dir, which):
+        """Damages the middle of a sealed segment, by its place in their order: the first frame may be one that nobody needs."""
         folder = f"{data_dir}/agents/web1/volumes/{os.listdir(f'{data_dir}/agents/web1/volumes')[0]}"
-        path = os.path.join(folder, sorted(name for name in os.listdir(folder) if name.endswith(".seg"))[which])
+        path = os.path.join(folder, sorted(name for name in os.listdir(folder) if name[:-4].isdigit() and name.endswith(".seg"))[which])
         with open(path, "r+b") as file:
-            file.seek(offset)
+            file.seek(os.path.getsize(path) // 2)
             file.write(b"damage")
         return path
 

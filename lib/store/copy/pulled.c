@@ -199,7 +199,8 @@ int blx_pulled_open(const struct blx_store *store, const char *agent_id, const c
     return 0;
 }
 
-/* Whether the segment in the volume's folder is whole and without damage: 1. */
+/* Whether the segment in the volume's folder is whole and without damage: 1. One with holes counts
+ * as damaged: whether a hole is one only the checkpoints tell, and the source's has none. */
 static int is_good(const struct pulled_volume *volume, uint32_t number,
                    const struct blx_manifest_volume *entry, struct blx_error *err)
 {
@@ -213,7 +214,8 @@ static int is_good(const struct pulled_volume *volume, uint32_t number,
     int rc = blx_segment_check(&request, &findings, &cause);
     if (rc == -ENOENT)
         return 0;
-    return rc < 0 ? blx_error_copy(err, rc, &cause) : findings.fault_count == 0;
+    return rc < 0 ? blx_error_copy(err, rc, &cause)
+                  : findings.fault_count == 0 && findings.hole_count == 0;
 }
 
 /* Which entries of the healed checkpoint have a damaged segment. 1: one of them is a base. */
