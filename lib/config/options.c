@@ -42,7 +42,8 @@ enum {
     BOOT = BLX_COMMAND_BOOT,
     TEST = BLX_COMMAND_TEST,
     SAVE = BLX_COMMAND_SAVE,
-    ARM = BLX_COMMAND_ARM,TESTER = BLX_COMMAND_TESTER,
+    ARM = BLX_COMMAND_ARM,
+    TESTER = BLX_COMMAND_TESTER,
     RESCUE_IMAGE = BLX_COMMAND_RESCUE_IMAGE,
     TAKEOVER = BLX_COMMAND_TAKEOVER,
     MOVE_GPT = BLX_COMMAND_MOVE_GPT,
@@ -57,11 +58,11 @@ enum {
     PAUSE = BLX_COMMAND_PAUSE | BLX_COMMAND_RESUME,
     STORE = ENROLL | SHOW | RESTORE | CHECKPOINT | STATUS | VERIFY | RESCAN | PRUNE | PIN | REVOKE |
             PAUSE | INFO | LOG | RENEW | REMOVE | ARCHIVE | MOUNT | FILES | KEYGEN | OBJECT_STORE |
-            BOOT | TEST | TEST_EVENT | RENAME | MOVE | READMIT | COPY | ADOPT | PAGE,FETCH,
+            BOOT | TEST | TEST_EVENT | RENAME | MOVE | READMIT | COPY | ADOPT | PAGE | FETCH,
     /* They read copies as well as a data directory. */
     READS_COPIES = SHOW | INFO | RESTORE | VERIFY | MOUNT | FILES | BOOT | TEST,
     ALL = AGENT | DISPATCHER | STORE | JOIN | PULL | POLICY | KEYGEN | RESCUE_IMAGE | BARE | SAVE |
-          ARM,TESTER,
+          ARM | TESTER,
 };
 
 #define MS_SECOND UINT64_C(1000)
@@ -470,7 +471,7 @@ static const struct blx_option options[] = {
      .offset = FIELD(token_file),
      .example = "\"-\""},
     {.info = {"key", "FILE", "the key that the checkpoint is encrypted with; repeat it for more",
-              RESTORE | MOUNT | FILES | BOOT | TEST | TESTER | PULL, PULL | INFO, false},
+              RESTORE | MOUNT | FILES | BOOT | TEST | TESTER | PULL | INFO, false},
      .kind = BLX_OPTION_LIST,
      .offset = FIELD(keys),
      .count_offset = FIELD(key_count),
@@ -893,12 +894,13 @@ static const struct blx_option options[] = {
      .fallback = BLX_DEFAULT_POLICY_DIR,
      .example = "\"" BLX_DEFAULT_POLICY_DIR "\""},
     {.info = {"log-format", "text|json", "how the log is written; each JSON line is an object",
-              AGENT | DISPATCHER | PAGE_SERVER, TESTER, true},
+              AGENT | DISPATCHER | PAGE_SERVER | TESTER, true},
      .kind = BLX_OPTION_LOG_FORMAT,
      .offset = FIELD(log_format),
      .fallback = "text",
      .example = "\"json\""},
-    {.info = {"verbose", NULL, "also log debug lines", AGENT | DISPATCHER | PAGE_SERVER, TESTER, true},
+    {.info = {"verbose", NULL, "also log debug lines", AGENT | DISPATCHER | PAGE_SERVER | TESTER,
+              true},
      .kind = BLX_OPTION_BOOL,
      .offset = FIELD(verbose),
      .fallback = "no",
