@@ -59,7 +59,7 @@ static void the_least_used_session_makes_room(void **state)
     assert_int_equal(page_session_find(sessions, other, "a", &found), 0);
 }
 
-enum { ASKERS = 4, ASKS = 20000 };
+enum { ASKERS = 4, ASKS = 4000 };
 
 static char shared[PAGE_SECRET_TEXT_BYTES];
 
