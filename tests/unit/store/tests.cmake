@@ -9,7 +9,7 @@ blx_unit_test(store/segment/flips SOURCES store/segment/checksum_flips.c LIBRARI
 set_source_files_properties(store/segment/checksum_flips.c PROPERTIES COMPILE_OPTIONS "-O3;-fno-sanitize=all")
 # It restores to a loop device.
 set_tests_properties(unit/store/restore/restore PROPERTIES LABELS "unit;root" RESOURCE_GROUPS "places:1")
-foreach(noun IN ITEMS view/difference view/info view/sweep view/view restore/newer receive/opening prune/prune prune/prune_crash prune/prune_storm prune/rewrite receive/tail signal/signal)copy/pulled)
+foreach(noun IN ITEMS view/difference view/info view/sweep view/view restore/newer receive/opening prune/prune prune/prune_crash prune/prune_storm prune/rewrite receive/tail signal/signal copy/pulled)
     blx_unit_test(store/${noun} LIBRARIES unit_store_fixture unit_store_history)
 endforeach()
 # It fills a filesystem of its own.
