@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a new host needs beside the checkpoints, so that agents go on against it: DIR/pki, whose CA
- * they trust, and the agents' digest keys. Whoever has the CA can read from every server, so it lies
- * in the copies encrypted with a key that the operator keeps on paper (`recovery-key`), and only if
- * there is one.
+ * What a new host needs beside the checkpoints, so that agents go on against it: DIR/pki, whose
+ * CA they trust, and the agents' digest keys. Whoever has the CA can read from every server, so it
+ * lies in the copies encrypted with a key that the operator keeps on paper (`recovery-key`), and
+ * only if there is one.
  *
  *     host/TIMESTAMP-HASH    "BLXR", version, reserved, nonce, tag, and the files, encrypted
  *

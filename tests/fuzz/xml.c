@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an object store answers: any bytes are read within the bounds, and each element that ends has
- * begun. */
+/* What an object store answers: any bytes are read within the bounds, and each element that ends
+ * has begun. */
 #include <string.h>
 
 #include "fuzz.h"
