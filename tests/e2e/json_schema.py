@@ -11,7 +11,7 @@ TYPES = {str: "string", bool: "boolean", int: "number", float: "number", list: "
 # Objects whose members are names of other things, such as rules of retention.
 OPEN = re.compile(r"^(retention|quota|restore-test|suspicious)\.value\.|\.pending\.")
 # Members that are records of a table of their own.
-RECORDS = {"tested": "dispatcher test", "proven": "dispatcher test", "suspicious": "The mark of a suspicious checkpoint"}
+RECORDS = {"tested": "dispatcher test", "proven": "dispatcher test", "suspicious": "the mark of a suspicious checkpoint"}
 
 
 def read():
@@ -36,6 +36,7 @@ def find_section(words):
     for count in (2, 1):
         name = " ".join(plain[:count])
         name += " --token" if name == "restore" and "--token" in words else ""
+        name += " --compare" if name == "info" and any(word.startswith("--compare") for word in words) else ""
         for candidate in (f"{side} {name}", name):
             if candidate in SECTIONS:
                 return candidate
