@@ -288,6 +288,8 @@ int agent_keep_arm(const char *area_path, const char *run_dir, struct blx_error 
         rc = read_and_arm(arming, run_dir, err);
     else if (rc == -ENOENT && agent_area_make(area_path, &why) == 0)
         rc = 0; /* a package is being installed, or the agent's first boot */
+    else if (rc == -EPERM || rc == -EACCES)
+        rc = blx_error_copy(err, rc, &why); /* within the agent's unit, whose boot is over */
     else
         rc = leave_note(run_dir, rc == -ENOENT ? "there was no file for a save" : why.message, err);
     agent_area_close(&arming->area);
