@@ -396,55 +396,10 @@ static int run_open_heal(void *arg, struct blx_error *err)
                                 &pull->pulled, err);
 }
 
-/* The copy has a damaged segment, of which another one is on its way. */
-static void setup_healing(void *arg)
-{
-    struct pulling *pull = arg;
-    struct blx_error err = {0};
-    char path[PATH_MAX];
-    setup_closed(arg);
-    test_path(&pull->other, path, "agents/web1/volumes/vda/%08u.seg", pull->told.number);
-    FILE *file = fopen(path, "r+");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, 200, SEEK_SET), 0);
-    assert_int_equal(fputs("damage", file) >= 0 ? 0 : -1, 0);
-    assert_int_equal(fclose(file), 0);
-    test_ok(run_open_heal(pull, &err), &err);
-    test_ok(run_begin(pull, &err), &err);
-    test_ok(run_expect(pull, &err), &err);
-    assert_int_equal(pull->offset, 0);
-    test_ok(run_write(pull, &err), &err);
-    test_ok(run_end(pull, &err), &err);
-}
-
-/* Once it is healed it stays so, and until then it can be. */
-static void check_healed(void *arg, int rc)
-{
-    struct pulling *pull = arg;
-    struct blx_error err = {0};
-    blx_pulled_close(pull->pulled);
-    pull->pulled = NULL;
-    if (rc < 0) {
-        test_ok(run_open_heal(pull, &err), &err);
-        test_ok(run_begin(pull, &err), &err);
-        test_ok(run_expect(pull, &err), &err);
-        if (pull->offset < pull->told.bytes)
-            test_ok(blx_pulled_write(pull->pulled, (char *)pull->file + pull->offset,
-                                     pull->told.bytes - pull->offset, &err),
-                    &err);
-        test_ok(run_end(pull, &err), &err);
-        test_ok(run_commit(pull, &err), &err);
-    }
-    test_restores_to(&pull->other, pull->state.checkpoints[1], "vda", pull->state.images[1],
-                     STATE_BYTES);
-}
-
 static void heals(void **state)
 {
     (void)state;
     fault_loop(&(struct fault_case){setup_closed, run_open_heal, check_open, teardown, 0},
-               &pulling);
-    fault_loop(&(struct fault_case){setup_healing, run_commit, check_healed, teardown, 0},
                &pulling);
 }
 

@@ -63,7 +63,7 @@ int blx_pulled_begin(struct blx_pulled *pulled, blx_timestamp wanted, void *cont
                      struct blx_error *err);
 
 /* A file is next; `offset_bytes` becomes how much of it is here already. */
-int blx_pulled_expect(struct blx_pulled *pulled, const struct blx_copy_file *file,
+int blx_pulled_expect(struct blx_pulled *pulled, const struct blx_copy_file *told,
                       uint64_t *offset_bytes, struct blx_error *err);
 
 /* What follows of it. -EBADMSG if that is more than was told; -ENOSPC if the store is full. */
