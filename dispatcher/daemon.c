@@ -273,8 +273,8 @@ static int serve(struct dispatcher *dispatcher, const struct blx_config *config,
     if (rc == 0)
         rc = dispatcher_copier_start(&copiers[DISPATCHER_TO_OBJECT_STORE], dispatcher, config, err);
     if (rc == 0)
-        rc = dispatcher_copier_start_source(&copiers[DISPATCHER_FROM_SOURCE], config,
-                                            dispatcher->store, &pruner, err);
+        rc = dispatcher_copier_start_source(&copiers[DISPATCHER_FROM_SOURCE], dispatcher, config,
+                                            &pruner, err);
     if (rc == 0) {
         if (metrics != NULL)
             blx_log_info("metrics are served at http://%s/metrics",

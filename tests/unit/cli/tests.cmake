@@ -7,7 +7,7 @@ foreach(noun IN ITEMS control restore show verify)
     blx_unit_test(cli/${noun} LIBRARIES unit_cli_run unit_cli_site unit_store_fixture)
 endforeach()
 blx_unit_test(cli/terminal SOURCES ${CMAKE_SOURCE_DIR}/cli/status.c ${CMAKE_SOURCE_DIR}/cli/status_self.c ${CMAKE_SOURCE_DIR}/cli/self.c ${CMAKE_SOURCE_DIR}/cli/side.c ${CMAKE_SOURCE_DIR}/cli/agents.c ${CMAKE_SOURCE_DIR}/cli/control.c
-    ${CMAKE_SOURCE_DIR}/cli/copies.c ${CMAKE_SOURCE_DIR}/cli/describe.c ${CMAKE_SOURCE_DIR}/cli/hosts.c ${CMAKE_SOURCE_DIR}/cli/machines.c ${CMAKE_SOURCE_DIR}/cli/mounts.c ${CMAKE_SOURCE_DIR}/cli/proof.c ${CMAKE_SOURCE_DIR}/cli/owner.c ${CMAKE_SOURCE_DIR}/cli/screen.c ${CMAKE_SOURCE_DIR}/cli/table.c ${CMAKE_SOURCE_DIR}/cli/tell.c
+    ${CMAKE_SOURCE_DIR}/cli/copies.c ${CMAKE_SOURCE_DIR}/cli/describe.c ${CMAKE_SOURCE_DIR}/cli/hosts.c ${CMAKE_SOURCE_DIR}/cli/machines.c ${CMAKE_SOURCE_DIR}/cli/mounts.c ${CMAKE_SOURCE_DIR}/cli/proof.c ${CMAKE_SOURCE_DIR}/cli/owner.c ${CMAKE_SOURCE_DIR}/cli/screen.c ${CMAKE_SOURCE_DIR}/cli/suspicion.c ${CMAKE_SOURCE_DIR}/cli/table.c ${CMAKE_SOURCE_DIR}/cli/tell.c
     LIBRARIES unit_cli_run unit_cli_site unit_store_fixture)
 add_dependencies(unit_cli_terminal blxrep_cli blxrep-dispatcher)
 foreach(noun IN ITEMS control main restore show verify)
