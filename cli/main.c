@@ -115,7 +115,7 @@ static const struct command commands[] = {
     {"copy", BLX_COMMAND_COPY, cli_copy,
      "blxrep dispatcher copy [--data-dir=DIR] [--agent=ID] [--to=FOLDER|URL] "
      "[--bandwidth-limit=RATE] [--json]\n"
-     "       blxrep dispatcher copy --from=HOST:PORT [--credentials=FILE] --data-dir=DIR "
+     "       blxrep dispatcher copy --from=HOST:PORT [--copier-credentials=FILE] --data-dir=DIR "
      "[--agent=ID]",
      "copy checkpoints into a folder or an object store, or from another dispatcher",
      "Copies the checkpoints that are not there yet into a folder or an object store, from which "

@@ -72,6 +72,15 @@ static void log_listening(const struct blx_config *config, int listen_fd)
 
 enum { DISPATCHER_TO_OBJECT_STORE, DISPATCHER_FROM_SOURCE, DISPATCHER_COPIERS };
 
+/* The first that does not end keeps the other one from being waited for. */
+static int stop_copiers(struct dispatcher_copier copiers[DISPATCHER_COPIERS], uint64_t deadline_ns)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < DISPATCHER_COPIERS; i++)
+        rc = dispatcher_copier_stop(&copiers[i], deadline_ns);
+    return rc;
+}
+
 /*
  * Ends all other threads. If one does not end, the process exits at once: the memory that such a
  * thread uses cannot be freed under it.
@@ -97,9 +106,7 @@ static void stop_threads(struct dispatcher *dispatcher, struct dispatcher_schedu
     }
     int pruner_rc = dispatcher_chore_stop(pruner, deadline_ns);
     int rewriter_rc = dispatcher_chore_stop(rewriter, deadline_ns);
-    int copier_rc = dispatcher_copier_stop(&copiers[DISPATCHER_TO_OBJECT_STORE], deadline_ns);
-    if (copier_rc == 0)
-        copier_rc = dispatcher_copier_stop(&copiers[DISPATCHER_FROM_SOURCE], deadline_ns);
+    int copier_rc = stop_copiers(copiers, deadline_ns);
     bool ended = control_rc == 0 && events_rc == 0 && sessions_rc == 0 && pruner_rc == 0 &&
                  rewriter_rc == 0 && copier_rc == 0;
     /* The last one, since the others ask it. */

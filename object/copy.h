@@ -53,7 +53,8 @@ struct object_copy_report {
 enum object_copy_age { OBJECT_COPY_OLDER, OBJECT_COPY_NEWEST };
 
 /* Whether the checkpoint is far enough from the last one that was copied, of which `last_s` is the
- * time (0: there is none). For the newest that time goes on until now: perhaps no other one comes. */
+ * time (0: there is none). For the newest that time goes on until now: perhaps no other one
+ * comes. */
 bool object_copy_is_due(blx_timestamp checkpoint, int64_t last_s, uint64_t every_ms,
                         enum object_copy_age age);
 

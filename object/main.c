@@ -39,7 +39,7 @@ static const struct subcommand subcommands[] = {
       .help =
           {.usage = "blxrep dispatcher copy [--data-dir=DIR] [--agent=ID] [--to=FOLDER|URL] "
                     "[--bandwidth-limit=RATE] [--json]\n"
-                    "       blxrep dispatcher copy --from=HOST:PORT [--credentials=FILE] "
+                    "       blxrep dispatcher copy --from=HOST:PORT [--copier-credentials=FILE] "
                     "[--data-dir=DIR] [--agent=ID]",
            .description =
                "Copies the checkpoints that are not there yet into a folder or an object "

@@ -76,8 +76,6 @@ static unsigned check_act(const struct page_request *request, const char *origin
         return refuse(MHD_HTTP_FORBIDDEN, err,
                       "an action must come from this page: " PAGE_CSRF_HEADER
                       " is not this session's, which /api/session tells");
-    if (request->session.role != PAGE_OPERATOR)
-        return refuse(MHD_HTTP_FORBIDDEN, err, "a viewer looks: only an operator may do this");
     return 0;
 }
 
@@ -100,5 +98,8 @@ unsigned page_gate_pass(struct page_request *request, enum page_need need, struc
         return refuse(MHD_HTTP_UNAUTHORIZED, err,
                       "you have no session here: `blxrep dispatcher page` on the dispatcher's host "
                       "prints an address that opens one");
-    return need == PAGE_NEEDS_OPERATOR ? check_act(request, origin, err) : 0;
+    unsigned status = need == PAGE_NEEDS_ACT ? check_act(request, origin, err) : 0;
+    if (status == 0 && need != PAGE_NEEDS_SESSION && request->session.role != PAGE_OPERATOR)
+        return refuse(MHD_HTTP_FORBIDDEN, err, "a viewer looks: only an operator may do this");
+    return status;
 }

@@ -23,7 +23,8 @@
 enum page_need {
     PAGE_NEEDS_NOTHING, /* but the right Host and Origin */
     PAGE_NEEDS_SESSION,
-    PAGE_NEEDS_OPERATOR, /* and POST */
+    PAGE_NEEDS_OPERATOR, /* who may read what is on the disks */
+    PAGE_NEEDS_ACT,      /* an operator, by POST and from this page */
 };
 
 /* 0: it may pass, and `request->session` is filled if it has one. Otherwise the HTTP status to

@@ -314,13 +314,13 @@ static const struct {
     {"/api/info", PAGE_NEEDS_SESSION, serve_info},
     {"/api/log", PAGE_NEEDS_SESSION, serve_log},
     {"/api/check", PAGE_NEEDS_SESSION, serve_check},
-    {"/files", PAGE_NEEDS_SESSION, serve_files},
-    {"/api/files", PAGE_NEEDS_SESSION, serve_files_json},
-    {"/download", PAGE_NEEDS_SESSION, page_download_serve},
-    {"/image", PAGE_NEEDS_SESSION, page_image_serve},
-    {"/api/checkpoint", PAGE_NEEDS_OPERATOR, page_act_serve},
-    {"/api/pin", PAGE_NEEDS_OPERATOR, page_act_serve},
-    {"/api/token", PAGE_NEEDS_OPERATOR, page_act_serve},
+    {"/files", PAGE_NEEDS_OPERATOR, serve_files},
+    {"/api/files", PAGE_NEEDS_OPERATOR, serve_files_json},
+    {"/download", PAGE_NEEDS_OPERATOR, page_download_serve},
+    {"/image", PAGE_NEEDS_OPERATOR, page_image_serve},
+    {"/api/checkpoint", PAGE_NEEDS_ACT, page_act_serve},
+    {"/api/pin", PAGE_NEEDS_ACT, page_act_serve},
+    {"/api/token", PAGE_NEEDS_ACT, page_act_serve},
 };
 
 enum { ROUTES = sizeof(routes) / sizeof(routes[0]) };
@@ -348,7 +348,7 @@ enum MHD_Result page_route(struct page_request *request)
     if (at == ROUTES)
         return serve_other(request);
     unsigned status = page_gate_pass(request, routes[at].need, &err);
-    if (status == 0 && request->method == PAGE_POST && routes[at].need != PAGE_NEEDS_OPERATOR) {
+    if (status == 0 && request->method == PAGE_POST && routes[at].need != PAGE_NEEDS_ACT) {
         status = MHD_HTTP_METHOD_NOT_ALLOWED;
         blx_error_set(&err, -EINVAL, "this is no action: it takes GET");
     }

@@ -22,8 +22,8 @@ _blxrep_options() {
     test) echo --config --agent --checkpoint --data-dir --cache-dir --cache-size --key --memory --cpus --disk-bus --firmware --accelerator --incomplete --within --expect --command --level --json --help --version ;;
     tester) echo --config --data-dir --key --memory --accelerator --test-jobs --log-format --verbose --help --version ;;
     files) echo --config --agent --checkpoint --device --data-dir --cache-dir --cache-size --output --key --kernel --kernel-dir --force --json --path --help --version ;;
-    copy) echo --config --agent --data-dir --to --from --credentials --heal --bandwidth-limit --json --help --version ;;
-    adopt) echo --config --agent --checkpoint --data-dir --from --credentials --key --bandwidth-limit --json --help --version ;;
+    copy) echo --config --agent --data-dir --to --from --copier-credentials --heal --bandwidth-limit --json --help --version ;;
+    adopt) echo --config --agent --checkpoint --data-dir --from --copier-credentials --key --bandwidth-limit --json --help --version ;;
     page) echo --config --data-dir --page-listen --role --help --version ;;
     page-server) echo --config --data-dir --page-listen --log-format --verbose --help --version ;;
     object-store) echo --config --action --data-dir --json --help --version ;;
@@ -57,7 +57,7 @@ _blxrep_options() {
 _blxrep_value() {
     local option=$1 word=$2
     case $option in
-    --config | --credentials | --encryption-key | --key | --print | --check | --token-file | --device | --output | --writable | --keep | --overlay) compgen -f -- "$word" ;;
+    --config | --credentials | --copier-credentials | --encryption-key | --key | --print | --check | --token-file | --device | --output | --writable | --keep | --overlay) compgen -f -- "$word" ;;
     --to | --from | --data-dir | --cache-dir | --run-dir | --policy-dir | --state-dir | --mountpoint | --pxe | --kernel-dir | --rescue) compgen -d -- "$word" ;;
     --mode) compgen -W "agent dispatcher" -- "$word" ;;
     --network) compgen -W "none user" -- "$word" ;;

@@ -634,7 +634,7 @@ static const struct blx_option options[] = {
      .kind = BLX_OPTION_TEXT,
      .offset = FIELD(from),
      .example = "\"/mnt/copies\""},
-    {.info = {"credentials", "FILE",
+    {.info = {"copier-credentials", "FILE",
               "the copier's key and certificates for --from=HOST:PORT, made there by enroll "
               "--copier; without it those of `source`, or " BLX_DEFAULT_COPIER_PATH,
               COPY | ADOPT, false},

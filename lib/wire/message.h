@@ -136,8 +136,8 @@ enum blx_message_type {
     BLX_MESSAGE_CONTROL_HOST = 95,  /* dispatcher -> cli: one of the dispatchers of the directory */
     BLX_MESSAGE_CONTROL_PLACE = 96, /* dispatcher -> cli: an agent that another one of them has */
     BLX_MESSAGE_CONTROL_COPY = 94,  /* dispatcher -> cli: how an agent's copy elsewhere stands */
-    BLX_MESSAGE_CONTROL_PIN = 89,      /* cli -> dispatcher: pin a checkpoint of `agent` */
-    BLX_MESSAGE_CONTROL_PULLED = 91,     /* dispatcher -> cli: an agent that is copied, in a list */
+    BLX_MESSAGE_CONTROL_PIN = 89,   /* cli -> dispatcher: pin a checkpoint of `agent` */
+    BLX_MESSAGE_CONTROL_PULLED = 91, /* dispatcher -> cli: an agent that is copied, in a list */
 };
 
 /* What an agent is doing. */

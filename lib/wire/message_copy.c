@@ -169,7 +169,7 @@ size_t blx_message_put_control_pulled(const struct blx_message *message, uint8_t
 {
     const struct blx_control_pulled *copy = &message->control_pulled;
     struct blx_control_pulled_disk disk = {.checkpoint = blx_le64_of(copy->checkpoint),
-                                         .looked_s = blx_le64_of(copy->looked_s)};
+                                           .looked_s = blx_le64_of(copy->looked_s)};
     blx_field_put_name(disk.agent_id, copy->agent_id);
     blx_text_put(disk.source, sizeof(disk.source), copy->source);
     memcpy(body, &disk, sizeof(disk));
@@ -177,7 +177,7 @@ size_t blx_message_put_control_pulled(const struct blx_message *message, uint8_t
 }
 
 int blx_message_get_control_pulled(const uint8_t *body, size_t body_bytes,
-                                 struct blx_message *message, struct blx_error *err)
+                                   struct blx_message *message, struct blx_error *err)
 {
     (void)body_bytes;
     struct blx_control_pulled_disk disk;

@@ -38,16 +38,16 @@ function lastProven(agent, now) {
   return words.ago(agent.proven.time, now) + boots;
 }
 
-// A dispatcher that makes no copies tells nothing of them.
+// An agent that is not copied elsewhere has none.
 function lastCopied({ copy }, now) {
-  if (copy === undefined) return null;
-  if (!copy?.checkpoint) return "no copy";
+  if (!copy) return null;
+  if (!copy.checkpoint) return "no copy";
   return words.ago(copy.checkpoint, now) + (copy.late ? ", late" : "");
 }
 
 function lockedUntil({ copy }) {
-  if (copy === undefined) return null;
-  return copy?.locked ? words.day(copy.locked_until) : "not locked";
+  if (!copy) return null;
+  return copy.locked ? words.day(copy.locked_until) : "not locked";
 }
 
 function listed(things, write) {

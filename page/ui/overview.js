@@ -48,10 +48,8 @@ function proven(agent) {
   return `${words.ago(agent.proven.time)}`;
 }
 
-// null: this dispatcher copies nothing, and tells nothing of copies.
 function copied(agent, now) {
   const { copy } = agent;
-  if (copy === undefined) return null;
   if (!copy?.checkpoint) return el("span", { class: copy?.late ? "bad" : "weak", title: copy?.failure }, "no copy");
   const age = words.seconds(ageNow({ ...agent, age: copy.age }, now));
   return el("span", { class: copy.late && "bad", title: copy.failure || copy.place }, `${age} ago${copy.late ? ", late" : ""}`);
@@ -59,7 +57,6 @@ function copied(agent, now) {
 
 function locked(agent) {
   const { copy } = agent;
-  if (copy === undefined) return null;
   if (!copy?.locked) return el("span", { class: copy?.lock_wanted ? "bad" : "weak", title: copy?.not_locked }, "not locked");
   const until = words.day(copy.locked_until);
   return copy.lock_can_be_lifted ? el("span", { title: "Some may lift this lock" }, `${until}*`) : until;
@@ -201,7 +198,7 @@ export class Overview {
   }
 
   columns() {
-    return COLUMNS.filter((column) => !column.optional || this.agents.some((agent) => agent.copy !== undefined));
+    return COLUMNS.filter((column) => !column.optional || this.agents.some((agent) => agent.copy));
   }
 
   list() {

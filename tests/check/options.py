@@ -15,10 +15,9 @@ import unittest
 SOURCE = pathlib.Path(os.environ["BLXREP_SOURCE"])
 BIN = pathlib.Path(os.environ["BLXREP_BIN"])
 TABLE = json.loads(subprocess.run([os.environ["CONFIG_PARSE"], "table"], capture_output=True, check=True).stdout)
-PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"], "page-server": ["blxrep-page"]}
-PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8", "page-server": "page/blxrep-page.8"}
-PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"], "tester": ["blxrep-tester"]}
-PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8", "tester": "proof/blxrep-tester.8"}
+PROGRAMS = {"agent": ["blxrep-agent"], "dispatcher": ["blxrep-dispatcher"], "page-server": ["blxrep-page"], "tester": ["blxrep-tester"]}
+PAGES = {"agent": "agent/blxrep-agent.8", "dispatcher": "dispatcher/blxrep-dispatcher.8", "page-server": "page/blxrep-page.8",
+         "tester": "proof/blxrep-tester.8"}
 
 
 def read(path):
@@ -121,8 +120,7 @@ class Options(unittest.TestCase):
         self.assertEqual(listed, {o["name"] for o in TABLE if o["in_file"]} | {"retention", "tls", "object-store", "source"})
 
     def test_bash_offers_them(self):
-        lines = {"agent": "blxrep-agent --", "dispatcher": "blxrep-dispatcher --", "page-server": "blxrep-page --"}
-        lines = {"agent": "blxrep-agent --", "dispatcher": "blxrep-dispatcher --", "tester": "blxrep-tester --"}
+        lines = {"agent": "blxrep-agent --", "dispatcher": "blxrep-dispatcher --", "page-server": "blxrep-page --", "tester": "blxrep-tester --"}
         for command in COMMANDS:
             answer = bash_answer(lines.get(command, f"blxrep {command} --"))
             self.assertEqual(answer, {f"--{name}" for name in taken(command)}, command)

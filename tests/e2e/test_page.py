@@ -156,6 +156,9 @@ class Test(Case):
         viewer = self.page.enter("--role=viewer")
         for url in (pin, "/api/checkpoint?agent=web1", f"/api/token?agent=web1&checkpoint={self.checkpoint_name}"):
             self.assertEqual(self.act(url, viewer)[0], 403)
+        for what in ("files", "api/files", "download", "image"):
+            url = f"/{what}?agent=web1&checkpoint={self.checkpoint_name}"
+            self.assertEqual(self.page.request(url, cookie=viewer)[0], 403, "what is on the disks is no viewer's")
         self.assertEqual(self.act(pin, self.cookie, Origin="http://evil.example")[0], 403)
         self.assertEqual(self.act(pin, self.cookie, X_CSRF_Token="0" * 64)[0], 403)
         self.assertEqual(self.act(pin, self.cookie, X_CSRF_Token=json.loads(self.page.request("/api/session", cookie=viewer)[2])["csrf"])[0], 403)

@@ -49,7 +49,7 @@ class Pull(Case):
 
     def words(self, command="copy", address=None, credentials=None, data_dir=None):
         return [command, f"--from={address or self.dispatcher.address}", f"--data-dir={data_dir or self.second}",
-                f"--credentials={credentials or self.path('copier-second.pem')}"]
+                f"--copier-credentials={credentials or self.path('copier-second.pem')}"]
 
     def pull(self, *words, check=0, **named):
         result = self.cli.run("dispatcher", *self.words(**named), *words, check=False)

@@ -96,7 +96,7 @@ def agent(name, protection="protected", seed=0, now=None):
         "total_received_bytes": dice.randrange(2000) * GIB, "volumes": 1 if has else 0,
         "volume_bytes": dice.choice([20, 40, 80, 200, 500, 2000]) * GIB if has else 0,
         "mounts": [], "proven": tested(now - dice.randrange(3600, 86400 * 9)) if has and dice.random() < 0.8 else None,
-        "restores": [], "handover": None,
+        "restores": [], "handover": None, "dispatcher": None, "suspicious": None, "automatic_pin": None, "copy": None,
     }
 
 
@@ -122,7 +122,7 @@ def checkpoint(at, parent, dice, **more):
     changed = int(2 ** dice.uniform(16, 30)) if parent else 14 * GIB
     row = {"checkpoint": stamp(at), "time": rfc3339(at), "consistency": "filesystem", "damaged": False,
            "kind": "incremental" if parent else "full", "parent": parent, "freeze_ms": dice.choice([4, 6, 9, 14, 22, 60]), "pinned": False,
-           "tested": None, "note": "", "missing": [], "volumes": [
+           "tested": None, "suspicious": None, "note": "", "missing": [], "volumes": [
                {"name": "vda", "device": "/dev/vda", "size": 40 * GIB, "changed_bytes": changed, "stored_bytes": int(changed * dice.uniform(0.2, 0.9)),
                 "saved_bytes": changed // 4, "key": None, "unreadable_bytes": 0, "unreadable": []}]}
     return {**row, **more}
@@ -164,7 +164,7 @@ def info(row, name):
                 "segments": [1, 2, 3], "unreadable_bytes": 0, "unreadable": []} for volume in row["volumes"]]
     return {"agent": name, "server_id": name, "checkpoint": row["checkpoint"], "time": row["time"], "cut": row["time"], "agent_clock": row["time"],
             "committed": row["time"], **{key: row[key] for key in ("consistency", "damaged", "kind", "parent")}, "chain_length": 12,
-            **{key: row[key] for key in ("freeze_ms", "pinned", "tested", "note", "missing")}, "volumes": volumes}
+            **{key: row[key] for key in ("freeze_ms", "pinned", "tested", "suspicious", "note", "missing")}, "pin_reason": "", "volumes": volumes}
 
 
 class Server(http.server.ThreadingHTTPServer):

@@ -102,6 +102,7 @@ static void damaged_state_is_left_out(void **state)
     test_ok(blx_file_replace(path, damaged, sizeof(damaged), 0600, &err), &err);
     test_ok(blx_member_list_read(&test.store, &list, &err), &err);
     assert_int_equal(list.count, 0);
+    blx_member_list_done(&list);
     struct blx_member_report report;
     assert_int_equal(blx_member_parse(NULL, 0, &report, &err), -EBADMSG);
     blx_error_clear(&err);
