@@ -512,6 +512,8 @@ static enum blx_exit check(const struct cli_agents *agents)
 {
     if (!agents->running)
         return BLX_EXIT_NO_ANSWER;
+    if (agents->count == 0 && agents->pulled_count > 0) /* it is there for copies alone */
+        return BLX_EXIT_OK;
     return blx_protection_is_well(&agents->dispatcher, agents->list, agents->count,
                                   agents->now_realtime_ns)
                ? BLX_EXIT_OK

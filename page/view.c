@@ -94,18 +94,27 @@ static bool is_archived(const json_t *agent)
     return strcmp(page_json_text(agent, "protection"), "archived") == 0;
 }
 
+/* It is protected elsewhere, and copied from there. */
+static bool is_copy(const json_t *agent)
+{
+    return json_object_get(agent, "copy_of") != NULL;
+}
+
 /* The sentence of `status`; nobody expects anything of an agent that is archived. */
 static void write_summary(FILE *out, const json_t *status)
 {
-    size_t wanted = 0, good = 0, known = 0, at;
+    size_t wanted = 0, good = 0, known = 0, count = 0, at;
     const json_t *agent;
     json_array_foreach(status, at, agent)
     {
+        if (is_copy(agent))
+            continue;
+        count++;
         known += json_is_null(json_object_get(agent, "away_ms")) ? 0 : 1;
         wanted += is_archived(agent) ? 0 : 1;
         good += json_is_true(json_object_get(agent, "protected")) ? 1 : 0;
     }
-    if (json_array_size(status) == 0)
+    if (count == 0)
         fputs("<h1>No agent has connected yet</h1>\n", out);
     else if (known == 0)
         fputs("<h1>Nothing is being protected: no dispatcher runs</h1>\n", out);
@@ -133,7 +142,7 @@ void page_view_overview(FILE *out, const struct page_request *request, const jso
     for (int rank = BLX_PROTECTIONS; rank >= 0; rank--) {
         json_array_foreach(answer, at, agent)
         {
-            if (find_rank(agent) == rank)
+            if (!is_copy(agent) && find_rank(agent) == rank)
                 write_agent(out, agent);
         }
     }

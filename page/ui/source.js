@@ -101,7 +101,7 @@ export class Live {
   }
 
   set(agents) {
-    this.agents = agents.sort(compare);
+    this.agents = agents.filter((agent) => agent.copy_of === undefined).sort(compare); // copies are protected elsewhere
     this.at = Date.now();
     this.onAgents(this.agents);
     this.onLink(true, null);

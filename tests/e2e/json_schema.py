@@ -48,6 +48,8 @@ def list_faults(rows, value, path=""):
         return [fault for item in value for fault in list_faults(rows, item, path + "[]")]
     if not isinstance(value, dict):
         return []
+    if "copy_of" in value and "copy_of" not in rows:
+        return list_faults(SECTIONS["a copied agent in dispatcher status"], value)
     inside = path + "." if path else ""
     faults = []
     for key, item in value.items():

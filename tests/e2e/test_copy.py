@@ -67,6 +67,8 @@ class Copy(Case):
         fill(f"{files.path}/{name}", mib)
         files.umount()
         stamp = self.checkpoint("web1")
+        # Of several in a second the last one's name lies ahead, and until then it is not due.
+        wait_until("the time that it is named after", lambda: time.strftime("%Y%m%d%H%M%S", time.gmtime()) >= stamp, 30)
         original = disk.copy(self.path(f"original-{name}"))
         files.mount()
         return stamp, original
