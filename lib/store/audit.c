@@ -16,6 +16,7 @@
 #include <openssl/sha.h>
 
 #include "base/cleanup.h"
+#include "base/hex.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/sys.h"
@@ -39,8 +40,7 @@ static int hash_line(const char *line, size_t bytes, char text[HASH_TEXT_BYTES],
     uint8_t digest[SHA256_DIGEST_LENGTH];
     if (SHA256((const uint8_t *)line, bytes, digest) == NULL)
         return blx_error_set(err, -EIO, "cannot hash a line of the audit log");
-    for (size_t i = 0; i < sizeof(digest); i++)
-        snprintf(text + 2 * i, 3, "%02x", digest[i]);
+    blx_hex_format(digest, sizeof(digest), text);
     return 0;
 }
 

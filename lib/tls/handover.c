@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/hex.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "tls/pem_private.h"
@@ -40,8 +41,7 @@ static void file_done(struct file *file)
 static void format_head(const struct blx_handover *handover, char head[HEAD_BYTES])
 {
     char hex[HARDWARE_LETTERS + 1];
-    for (size_t i = 0; i < BLX_HARDWARE_BYTES; i++)
-        snprintf(hex + 2 * i, 3, "%02x", handover->hardware[i]);
+    blx_hex_format(handover->hardware, BLX_HARDWARE_BYTES, hex);
     snprintf(head, HEAD_BYTES, "%s%s\n%" PRIu64 "\n%" PRIu64 "\n%s\n%s\n", first_line,
              state_words[handover->state], handover->since, handover->checkpoint, hex,
              handover->peer);

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/hex.h"
 #include "base/io.h"
 #include "base/sys.h"
 #include "base/text.h"
@@ -54,8 +55,7 @@ int blx_pki_token_hash(const void *bytes, size_t count, char text[BLX_TOKEN_HASH
     uint8_t digest[SHA256_DIGEST_LENGTH];
     if (SHA256(bytes, count, digest) == NULL)
         return blx_error_set(err, -EIO, "cannot make a digest: %s", blx_ssl_reason());
-    for (size_t i = 0; i < sizeof(digest); i++)
-        snprintf(text + 2 * i, BLX_TOKEN_HASH_BYTES - 2 * i, "%02x", digest[i]);
+    blx_hex_format(digest, sizeof(digest), text);
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/hex.h"
 #include "base/io.h"
 #include "base/secret_file.h"
 #include "base/version.h"
@@ -26,8 +27,7 @@ static int name_file(struct blx_restorer *restorer, const char *state_dir, struc
     if (EVP_Q_digest(NULL, "SHA256", NULL, restorer->token.secret, sizeof(restorer->token.secret),
                      digest, &bytes) != 1)
         return blx_error_set(err, -EIO, "cannot make a digest");
-    for (size_t i = 0; i < NAME_BYTES; i++)
-        snprintf(name + 2 * i, 3, "%02x", digest[i]);
+    blx_hex_format(digest, NAME_BYTES, name);
     return blx_path_format(restorer->path, sizeof(restorer->path), err, "%s/%s.machine", state_dir,
                            name);
 }

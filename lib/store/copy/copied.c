@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/text.h"
 #include "store/checkpoint/manifest_codec_private.h"
 #include "store/layout_private.h"
@@ -200,8 +201,7 @@ int blx_copied_decode(void *content, size_t bytes, struct blx_copied *copied, st
 void blx_copied_hash_text(const uint8_t hash[BLX_COPIED_HASH_BYTES],
                           char text[BLX_COPIED_HASH_TEXT])
 {
-    for (size_t i = 0; i < BLX_COPIED_HASH_BYTES; i++)
-        snprintf(text + 2 * i, 3, "%02x", hash[i]);
+    blx_hex_format(hash, BLX_COPIED_HASH_BYTES, text);
 }
 
 void blx_copied_segment_key(char key[BLX_COPIED_KEY_BYTES], const char *agent_id,
