@@ -43,9 +43,10 @@ class AgentStatus(Case):
         self.assertEqual((rows[disk.path]["state"], rows[disk.path]["size"]), ("protected", disk.size))
         self.assertEqual(rows[away]["state"], "refused")
         self.assertIn(away, rows[away]["why"])
-        # The same judgement as the dispatcher's.
-        row = self.dispatcher.agent_state("web1")
-        self.assertEqual((told["protection"], told["judgement"]["reason"]), (row["protection"], row["judgement"]["reason"]))
+        # The same judgement as the dispatcher's, which the agent tells every few seconds.
+        judged = wait_until("the dispatcher's judgement", lambda: (lambda row: row if row["protection"] != "protected" else None)(
+            self.dispatcher.agent_state("web1")), 30)
+        self.assertEqual((told["protection"], told["judgement"]["reason"]), (judged["protection"], judged["judgement"]["reason"]))
         self.assertEqual(told["protection"], "damaged")
         self.assertEqual(self.cli.run("status", config, "--check", check=False).returncode, 1)
         self.check_rights(agent)

@@ -319,7 +319,7 @@ static bool is_exhaustive(void)
 static void every_flipped_byte_is_found(void **state)
 {
     const struct fixture *f = *state;
-    size_t step = is_exhaustive() ? 1 : 8;
+    size_t step = is_exhaustive() ? 1 : 16;
     for (size_t i = 0; i < f->file_count; i++) {
         const struct file *file = &f->files[i];
         for (size_t bit = 0; bit < file->bytes * 8; bit += step) {
@@ -342,7 +342,7 @@ static void every_damage_names_just_what_no_longer_restores(void **state)
     for (size_t i = 0; i < f->file_count; i++) {
         const struct file *file = &f->files[i];
         bool segment = strstr(file->path, ".seg") != NULL;
-        size_t step = is_exhaustive() ? 1 : segment ? 3 : 61;
+        size_t step = is_exhaustive() ? 1 : segment ? 7 : 61;
         for (size_t offset = 0; offset < file->bytes; offset += step) {
             struct blx_verify_report report;
             flip(file, offset, (uint8_t)(0x80U >> offset % 8));
