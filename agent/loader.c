@@ -67,8 +67,9 @@ static bool mark_files(struct agent *agent, const char *pattern)
 {
     glob_t found;
     bool known = true;
-    if (glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
-        return true; /* there is none */
+    int rc = glob(pattern, GLOB_NOSORT, NULL, &found);
+    if (rc != 0)
+        return rc == GLOB_NOMATCH; /* there is none */
     for (size_t i = 0; i < found.gl_pathc; i++) {
         struct stat st;
         BLX_CLEANUP_FD int fd = blx_open(found.gl_pathv[i], O_RDONLY | O_NONBLOCK, 0, NULL);

@@ -2,6 +2,7 @@
 #include "boot/cell.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
@@ -76,7 +77,24 @@ static const int forbidden[] = {
     SCMP_SYS(add_key),
     SCMP_SYS(keyctl),
     SCMP_SYS(request_key),
+    /* fchmodat2, setxattrat, removexattrat and file_setattr, which this library may not know. */
+    452,
+    463,
+    466,
+    469,
 };
+
+/* Who gets a signal when something happens to a descriptor: any process of the same user. */
+static const scmp_datum_t of_owners[] = {F_SETOWN, F_SETSIG, F_SETOWN_EX};
+
+static int forbid_owners(scmp_filter_ctx filter)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < COUNT(of_owners); i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(fcntl), 1,
+                              SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, of_owners[i]));
+    return rc;
+}
 
 /* A datagram's socket reaches whoever it names, also one of a pair. */
 static const int of_sockets[] = {SCMP_SYS(socket), SCMP_SYS(socketpair), SCMP_SYS(connect),
@@ -95,6 +113,8 @@ static int add_rules(scmp_filter_ctx filter, const struct boot_cell *cell)
     int rc = forbid(filter, forbidden, COUNT(forbidden));
     if (rc == 0 && cell->sockets == BOOT_CELL_NO_SOCKETS)
         rc = forbid(filter, of_sockets, COUNT(of_sockets));
+    if (rc == 0)
+        rc = forbid_owners(filter);
     /* Its own threads are woken by signals; its limits are its own. */
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(tgkill), 1,

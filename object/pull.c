@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
@@ -279,6 +280,13 @@ static int fetch_checkpoint(struct pull *pull, blx_timestamp wanted, struct blx_
     return blx_conn_send(pull->conn, &done, err);
 }
 
+/* From when on the next one's time counts. A name of the future decides nothing: all are due. */
+static int64_t last_time(blx_timestamp last)
+{
+    int64_t named_s = last == 0 ? 0 : blx_timestamp_to_unix(last);
+    return named_s <= (int64_t)time(NULL) ? named_s : 0;
+}
+
 static int fetch_due(struct pull *pull, struct blx_error *err)
 {
     BLX_CLEANUP_FREE blx_timestamp *all = NULL;
@@ -290,8 +298,7 @@ static int fetch_due(struct pull *pull, struct blx_error *err)
     for (size_t i = 0; rc == 0 && i < count; i++) {
         blx_timestamp last = blx_pulled_have(pull->pulled, &hash);
         enum object_copy_age age = i + 1 == count ? OBJECT_COPY_NEWEST : OBJECT_COPY_OLDER;
-        if (object_copy_is_due(all[i], last == 0 ? 0 : blx_timestamp_to_unix(last),
-                               pull->request->every_ms, age))
+        if (object_copy_is_due(all[i], last_time(last), pull->request->every_ms, age))
             rc = fetch_checkpoint(pull, all[i], err);
     }
     hang_up(pull);

@@ -263,6 +263,28 @@ static int send(const struct blx_store *store, struct object_depot *depot,
     return rc < 0 ? rc : 1;
 }
 
+/* The copies, the newest last. */
+struct copies {
+    struct found_copy {
+        blx_timestamp timestamp;
+        uint8_t hash[OBJECT_HASH_BYTES];
+    } * all; /* owned */
+    size_t count;
+};
+
+static int take_copy(void *arg, const char *name, time_t written)
+{
+    struct copies *copies = arg;
+    struct found_copy copy;
+    (void)written;
+    if (blx_copied_parse_name(name, &copy.timestamp, copy.hash) < 0)
+        return 0;
+    if (blx_array_make_room(copies->all, copies->count) < 0)
+        return -ENOMEM;
+    copies->all[copies->count++] = copy;
+    return 0;
+}
+
 int object_recovery_send(const struct blx_store *store, struct object_depot *depot,
                          const struct blx_key *key, const struct object_lock *lock,
                          struct blx_error *err)
@@ -284,29 +306,14 @@ int object_recovery_send(const struct blx_store *store, struct object_depot *dep
     snprintf(line, sizeof(line), "%s %s %.2000s", text, id, object_depot_name(depot));
     /* It is sent again when three quarters of its lock are over. */
     int64_t until_s = lock != NULL ? now_s + ((int64_t)lock->until - now_s) / 4 : 0;
-    return is_sent(store, line, until_s) ? 0 : send(store, depot, key, &bundle, lock, line, err);
-}
-
-/* The copies, the newest last. */
-struct copies {
-    struct found_copy {
-        blx_timestamp timestamp;
-        uint8_t hash[OBJECT_HASH_BYTES];
-    } * all; /* owned */
-    size_t count;
-};
-
-static int take_copy(void *arg, const char *name, time_t written)
-{
-    struct copies *copies = arg;
-    struct found_copy copy;
-    (void)written;
-    if (blx_copied_parse_name(name, &copy.timestamp, copy.hash) < 0)
-        return 0;
-    if (blx_array_make_room(copies->all, copies->count) < 0)
-        return -ENOMEM;
-    copies->all[copies->count++] = copy;
-    return 0;
+    if (is_sent(store, line, until_s)) {
+        struct copies copies = {0}; /* the mark does not know what became of it there */
+        rc = object_depot_list(depot, folder, take_copy, &copies, err);
+        free(copies.all);
+        if (rc < 0 || copies.count > 0)
+            return rc < 0 ? rc : 0;
+    }
+    return send(store, depot, key, &bundle, lock, line, err);
 }
 
 static int compare_copies(const void *a, const void *b)
@@ -360,12 +367,17 @@ static bool is_sound(const char *name)
     return true;
 }
 
+/* Where the keys are put together. */
+static const char adopting[] = "pki.adopting/";
+
 static int write_file(const struct blx_store *store, const char *name, const void *content,
                       size_t bytes, struct blx_error *err)
 {
     char path[PATH_MAX], dir[PATH_MAX];
     struct stat st;
-    int rc = blx_path_format(path, sizeof(path), err, "%s/%s", store->data_dir, name);
+    const bool is_pki = strncmp(name, "pki/", 4) == 0; /* it appears as a whole */
+    int rc = blx_path_format(path, sizeof(path), err, "%s/%s%s", store->data_dir,
+                             is_pki ? adopting : "", is_pki ? name + 4 : name);
     if (rc == 0)
         rc = blx_path_format(dir, sizeof(dir), err, "%.*s", (int)(strrchr(path, '/') - path), path);
     if (rc < 0)
@@ -404,6 +416,16 @@ static int unpack(const struct blx_store *store, const struct bundle *bundle, si
     return rc < 0 ? rc : 0;
 }
 
+/* All files are there: from now on they count. */
+static int install(const struct blx_store *store, const char *pki, struct blx_error *err)
+{
+    char made[PATH_MAX];
+    int rc = blx_path_format(made, sizeof(made), err, "%s/pki.adopting", store->data_dir);
+    if (rc == 0 && rename(made, pki) != 0)
+        rc = blx_error_errno(err, -errno, "cannot rename '%s' to '%s'", made, pki);
+    return rc < 0 ? rc : blx_fsync_parent(pki, err);
+}
+
 int object_recovery_fetch(const struct blx_store *store, struct object_depot *depot,
                           const struct blx_key *key, size_t *files, struct blx_error *err)
 {
@@ -429,9 +451,12 @@ int object_recovery_fetch(const struct blx_store *store, struct object_depot *de
         if (opened == 0) {
             blx_error_clear(err);
             rc = unpack(store, &bundle, files, err);
+            if (rc == 0)
+                rc = install(store, path, err);
             break;
         }
-        if (i == 1)
+        /* An older one is taken only if this one is no copy of ours, or damaged. */
+        if (i == 1 || (opened != -ENOKEY && opened != -EBADMSG && opened != -ENOENT))
             rc = opened;
     }
     free(copies.all);

@@ -30,6 +30,7 @@ struct names {
 /* A checkpoint of the depot. */
 struct judged {
     const struct object_history_entry *entry;
+    blx_timestamp time; /* a name that contradicts the time of the commit does not count */
     bool is_damaged;
 };
 
@@ -97,8 +98,10 @@ static int note_checkpoint(struct retaining *retaining, const struct object_hist
         return blx_error_copy(err, rc, &cause);
     if (blx_array_make_room(retaining->checkpoints, retaining->count) < 0)
         return no_memory(err);
-    retaining->checkpoints[retaining->count++] = (struct judged){
-        .entry = entry, .is_damaged = blx_manifest_unreadable_bytes(&copied.manifest) > 0};
+    retaining->checkpoints[retaining->count++] =
+        (struct judged){.entry = entry,
+                        .time = blx_manifest_time(&copied.manifest),
+                        .is_damaged = blx_manifest_unreadable_bytes(&copied.manifest) > 0};
     return 0;
 }
 
@@ -114,7 +117,7 @@ static int judge(const struct retaining *retaining, uint32_t *verdicts, struct b
            retaining->checkpoints[ours].entry->timestamp <= retaining->request->newest)
         ours++;
     for (size_t i = 0; i < ours; i++)
-        items[i] = (struct blx_retention_item){.time = retaining->checkpoints[i].entry->timestamp,
+        items[i] = (struct blx_retention_item){.time = retaining->checkpoints[i].time,
                                                .damaged = retaining->checkpoints[i].is_damaged};
     blx_retention_judge(retaining->request->retention, items, ours, blx_clock_realtime_ns(),
                         verdicts);

@@ -158,8 +158,12 @@ static unsigned choose_range(const struct page_request *request, struct image *i
     const uint64_t size = blx_view_size_bytes(image->view);
     const char *wanted = page_request_header(request, MHD_HTTP_HEADER_RANGE);
     const char *only_if = page_request_header(request, MHD_HTTP_HEADER_IF_RANGE);
+    const char *named = page_request_word(request, "checkpoint");
     image->range = (struct page_range){.first = 0, .bytes = size};
     if (only_if != NULL && strcmp(only_if, tag) != 0)
+        wanted = NULL;
+    /* The newest may be another one than that whose beginning is there. */
+    if (only_if == NULL && named != NULL && strcmp(named, "latest") == 0)
         wanted = NULL;
     int rc = size > 0 ? page_range_parse(wanted, size, &image->range) : 0;
     return rc < 0   ? MHD_HTTP_RANGE_NOT_SATISFIABLE

@@ -15,8 +15,10 @@
 #include "base/cond.h"
 #include "page/reply.h"
 #include "page/route.h"
+#include "tls/tls.h"
 
 /* GnuTLS's words for TLS 1.2 and 1.3 with today's ciphers. */
+#define LOOPBACK   "127.0.0.1" /* where an address without a host listens */
 #define PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 enum { TOO_LARGE = 413 }; /* its name depends on the version of libmicrohttpd */
@@ -174,7 +176,9 @@ static void *borrow(const char *text)
 
 static int start_http(struct page_server *server, struct blx_error *err)
 {
-    const char *address = server->page->config->page_listen;
+    char address[BLX_ADDRESS_BYTES + sizeof(LOOPBACK)];
+    const char *told = server->page->config->page_listen;
+    snprintf(address, sizeof(address), "%s%s", told[0] == ':' ? LOOPBACK : "", told);
     int fd = blx_address_listen(address, err);
     if (fd < 0) {
         blx_error_prefix(err, "page-listen");

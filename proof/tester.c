@@ -93,15 +93,17 @@ static int take_signals(struct tester *tester, struct blx_error *err)
 static int lock_store(struct tester *tester, struct blx_error *err)
 {
     char path[PATH_MAX];
-    int rc = blx_path_format(path, sizeof(path), err, "%s/agents", tester->store.data_dir);
+    int rc = blx_path_format(path, sizeof(path), err, "%s/tester.lock", tester->store.data_dir);
     if (rc == 0) {
-        tester->lock_fd = blx_open(path, O_RDONLY | O_DIRECTORY, 0, err);
+        tester->lock_fd = blx_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
         rc = tester->lock_fd < 0 ? tester->lock_fd : 0;
     }
-    if (rc == 0 && flock(tester->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return blx_error_set(err, -EBUSY, "another blxrep-tester works on '%s': end that one first",
-                             tester->store.data_dir);
-    return rc;
+    if (rc < 0 || flock(tester->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return rc;
+    if (errno != EWOULDBLOCK)
+        return blx_error_errno(err, -errno, "cannot lock '%s'", path);
+    return blx_error_set(err, -EBUSY, "another blxrep-tester works on '%s': end that one first",
+                         tester->store.data_dir);
 }
 
 static int prepare(struct tester *tester, struct blx_error *err)

@@ -14,5 +14,5 @@ build=${BUILD_DIR:-build-dev}
 # What the preset "dev" sets, in a folder of the caller's choice.
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DBLXREP_SANITIZE=address,undefined -DBLXREP_WERROR=ON
 cmake --build "$build"
-# Of six tests at a time at most four have devices, daemons or guests (tests/CMakeLists.txt).
-exec ctest --test-dir "$build" -j6 --resource-spec-file "$(realpath "$build")/tests/places.json" --output-on-failure --no-tests=error "$@"
+# Of four tests at a time at most three have devices, daemons or guests (tests/CMakeLists.txt).
+exec ctest --test-dir "$build" -j4 --resource-spec-file "$(realpath "$build")/tests/places.json" --output-on-failure --no-tests=error "$@"

@@ -96,13 +96,13 @@ static void open_volume(struct arming *arming, uint32_t index, const char *run_d
     agent_volume_close(volume);
 }
 
-/* A drive that has fewer than then has begun to count again, as an emulated one does: that tells
- * nothing. */
+/* A drive that has fewer than then has begun to count again, as an emulated one does, and one that
+ * has counted nothing may not count at all: that tells nothing. */
 static enum agent_proof_commands compare_commands(const struct agent_device *device,
                                                   const struct agent_save_volume *saved)
 {
     const uint64_t commands = agent_facts_read_commands(device);
-    if (commands == UINT64_MAX || saved->write_commands == UINT64_MAX ||
+    if (commands == UINT64_MAX || commands == 0 || saved->write_commands == UINT64_MAX ||
         commands < saved->write_commands)
         return AGENT_PROOF_UNCOUNTED;
     return commands == saved->write_commands ? AGENT_PROOF_NONE : AGENT_PROOF_SOME;

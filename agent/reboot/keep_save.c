@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/disk/mounts.h"
 #include "agent/reboot/area.h"
 #include "agent/reboot/facts.h"
 #include "agent/reboot/keep.h"
@@ -87,6 +88,16 @@ static void find_volumes(struct saving *saving, const char *run_dir)
     }
 }
 
+/* A filesystem that the shutdown could not make read-only goes on writing after us. */
+static bool is_writable(const struct agent_device *device)
+{
+    struct agent_mounts mounts = {0};
+    bool is =
+        agent_mounts_find(device, 1, &mounts, NULL) < 0 || mounts.count + mounts.doubt_count > 0;
+    agent_mounts_done(&mounts);
+    return is;
+}
+
 /* What the agent and the tracker have against it. */
 static void judge(struct agent_volume *volume, struct agent_save_volume *saved)
 {
@@ -110,6 +121,8 @@ static void judge(struct agent_volume *volume, struct agent_save_volume *saved)
         refuse(saved, "writes to it were still in flight at the end of the shutdown");
     if (volume->device.size_bytes > 0 && agent_device_find_change(&volume->device) != NULL)
         refuse(saved, "it was resized or replaced");
+    if (is_writable(&volume->device))
+        refuse(saved, "a filesystem on it could not be made read-only at the end of the shutdown");
 }
 
 static void copy_head(const struct agent_ledger_head *head, struct agent_save_volume *saved)

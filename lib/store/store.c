@@ -4,11 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
@@ -129,6 +131,23 @@ int blx_store_check_lock(const struct blx_store *store)
     return rc < 0 ? -errno : 0;
 }
 
+/*
+ * NFS lets a host that was cut off go on writing after its locks are gone and another host has the
+ * agent, and nothing here can tell that from outside. Whoever waits for the whole directory, as a
+ * standby does, is at least alone with it.
+ */
+static int check_filesystem(const struct blx_store *store, int fd, struct blx_error *err)
+{
+    struct statfs filesystem;
+    if (!store->shared || fstatfs(fd, &filesystem) != 0 || filesystem.f_type != NFS_SUPER_MAGIC)
+        return 0;
+    return blx_error_set(err, -EOPNOTSUPP,
+                         "'%s' is on NFS, which does not keep a host that was cut off from "
+                         "writing: share a directory on CephFS, or leave `shared` out and have "
+                         "the other dispatcher be a standby",
+                         store->data_dir);
+}
+
 /* DIR itself is locked, too: DIR/lock can be removed, and the next one to make it would have it
  * alone. NFS cannot lock a folder (EBADF), and through FUSE it is locked on this host only; there
  * the file has to do. */
@@ -148,7 +167,9 @@ static int take_lock(struct blx_store *store, struct blx_error *err)
     BLX_CLEANUP_FD int fd = blx_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
     if (fd < 0)
         return fd;
-    rc = lock(store, fd, path, err);
+    rc = check_filesystem(store, fd, err);
+    if (rc == 0)
+        rc = lock(store, fd, path, err);
     if (rc < 0)
         return rc;
     store->lock_fd = blx_take_fd(&fd);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "store/checkpoint/manifest_file.h"
 #include "store/checkpoint/pin.h"
 #include "store/checkpoint/tested.h"
@@ -179,9 +180,10 @@ static int note_test(struct blx_agent_store agent, struct blx_retention_item *it
 }
 
 /* What the rules look at, and what stays whatever they say. */
-static int read_items(struct blx_agent_store agent, struct blx_retention_plan *plan,
-                      uint32_t *others, struct blx_error *err)
+static int read_items(struct blx_agent_store agent, uint64_t now_realtime_ns,
+                      struct blx_retention_plan *plan, uint32_t *others, struct blx_error *err)
 {
+    const blx_timestamp now = blx_timestamp_from_unix((int64_t)(now_realtime_ns / BLX_NS_PER_S));
     BLX_CLEANUP(blx_newest_done) struct blx_newest newest = {0};
     for (size_t i = plan->count; i > 0; i--) {
         BLX_CLEANUP_MANIFEST struct blx_manifest manifest = {0};
@@ -196,7 +198,10 @@ static int read_items(struct blx_agent_store agent, struct blx_retention_plan *p
             rc = note_test(agent, &plan->items[i - 1], plan->timestamps[i - 1], err);
         if (rc < 0)
             return rc;
+        /* A time that has not come, as that of a source that lies, takes no place but today's. */
         plan->items[i - 1].time = blx_manifest_time(&manifest);
+        if (now_realtime_ns != 0 && plan->items[i - 1].time > now)
+            plan->items[i - 1].time = now;
         plan->items[i - 1].damaged = blx_manifest_unreadable_bytes(&manifest) > 0;
         if (blx_newest_note(&newest, i - 1, &manifest) < 0)
             return no_memory(agent.id, err);
@@ -220,7 +225,7 @@ int blx_retention_plan_make(struct blx_agent_store agent, const struct blx_reten
     BLX_CLEANUP_FREE uint32_t *others = calloc(plan->count + 1, sizeof(others[0]));
     if (plan->items == NULL || plan->verdicts == NULL || plan->doomed == NULL || others == NULL)
         return no_memory(agent.id, err);
-    rc = read_items(agent, plan, others, err);
+    rc = read_items(agent, now_realtime_ns, plan, others, err);
     if (rc < 0)
         return rc;
     blx_retention_judge(retention, plan->items, plan->count, now_realtime_ns, plan->verdicts);

@@ -30,8 +30,11 @@ static int visit(void *arg, const struct blx_chain_segment *segment,
 {
     struct measure *measure = arg;
     (void)segment;
-    if (reader == NULL)
-        return blx_error_copy(err, blx_missing_is_damage(cause->code), cause);
+    if (reader == NULL) {
+        int code = blx_missing_is_damage(cause->code);
+        /* What is remembered is a memory: older shares stay. */
+        return blx_is_bad_content(code) ? 0 : blx_error_copy(err, code, cause);
+    }
     int rc = blx_ratio_map_apply(&measure->map, reader, BLX_RATIO_FROM_INDEX, end_block(measure),
                                  NULL, err);
     blx_segment_reader_close(reader);

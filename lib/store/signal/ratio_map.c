@@ -180,6 +180,12 @@ static int put_in_window(struct blx_ratio_map *map, uint64_t start, uint64_t end
             put_data(map, at, now, tally);
     }
     map->dirty = true;
+    /* A window of zeros takes no room, and costs nothing when zeros come again. */
+    if (now == 0 && end - start == BLX_RATIO_WINDOW_BLOCKS &&
+        fallocate(map->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)(RATIOS_OFFSET + map->window * sizeof(map->bytes)),
+                  sizeof(map->bytes)) == 0)
+        map->dirty = map->has_window = false;
     return 0;
 }
 

@@ -78,10 +78,22 @@ static int mark(struct blx_agent_store agent, const struct blx_signal *signal, b
     } else {
         outcome->pin = BLX_SIGNAL_HELD_BEFORE;
         rc = blx_pin_find_automatic(agent, &suspicion->calm, NULL, err);
-        if (rc == 0 && blx_suspicion_find_newest(agent, &earlier, NULL) == 0)
+        /* A mark of another signal has another one, if this one's could not be written. */
+        if (rc == 0 && blx_suspicion_find_newest(agent, &earlier, NULL) == 0 &&
+            earlier.calm == suspicion->calm)
             suspicion->since = earlier.since;
     }
     return rc == 0 ? blx_suspicion_write(agent, suspicion, err) : rc;
+}
+
+/* Whether a person has looked at the last signal: nothing holds its calm checkpoint any more, no pin
+ * of ours and none of a person's. */
+static bool is_answered(struct blx_agent_store agent, blx_timestamp pinned)
+{
+    struct blx_suspicion last;
+    bool is_held = false;
+    return pinned == 0 && (blx_suspicion_find_newest(agent, &last, NULL) < 0 || last.calm == 0 ||
+                           blx_pin_read(agent, last.calm, &is_held, NULL) < 0 || !is_held);
 }
 
 int blx_signal_take(struct blx_agent_store agent, const struct blx_manifest *manifest,
@@ -106,7 +118,7 @@ int blx_signal_take(struct blx_agent_store agent, const struct blx_manifest *man
     if (rc < 0)
         return rc;
     blx_signal_judge(history, &row, sensitivity,
-                     pinned != 0 ? BLX_SIGNAL_STANDS : BLX_SIGNAL_ANSWERED, &signal);
+                     is_answered(agent, pinned) ? BLX_SIGNAL_ANSWERED : BLX_SIGNAL_STANDS, &signal);
     row.suspicious = signal.kind != BLX_SIGNAL_NONE;
     found.suspicion.kind = signal.kind;
     found.suspicion.sensitivity = sensitivity;
