@@ -86,8 +86,8 @@ static int mark(struct blx_agent_store agent, const struct blx_signal *signal, b
     return rc == 0 ? blx_suspicion_write(agent, suspicion, err) : rc;
 }
 
-/* Whether a person has looked at the last signal: nothing holds its calm checkpoint any more, no pin
- * of ours and none of a person's. */
+/* Whether a person has looked at the last signal: nothing holds its calm checkpoint any more, no
+ * pin of ours and none of a person's. */
 static bool is_answered(struct blx_agent_store agent, blx_timestamp pinned)
 {
     struct blx_suspicion last;
