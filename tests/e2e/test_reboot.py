@@ -102,8 +102,8 @@ class Reboot(Case):
             raise Failure(f"{command} ended with {done.returncode}:\n{done.stderr}")
         return done.stderr
 
-    def shut_down(self, verb="reboot", kill=False):
-        """Writes until the end, as the last services do."""
+    def shut_down(self, verb="reboot", kill=False, writable=False):
+        """Writes until the end, as the last services do. `writable`: something keeps the filesystems from being made read-only."""
         for files in (self.root_files, self.data_files):
             fill(f"{files.path}/last-{uuid.uuid4()}", 1)
         if kill:
@@ -112,10 +112,14 @@ class Reboot(Case):
             self.agent.stop()
         for files in (self.root_files, self.data_files):
             fill(f"{files.path}/very-last", 1)
-        self.data_files.umount()
-        run("mount", "-o", "remount,ro", self.root_files.path)
+        if not writable:
+            self.data_files.umount()
+            run("mount", "-o", "remount,ro", self.root_files.path)
         said = self.reboot_program("save", f"--shutdown={verb}")
         self.saved = time.monotonic()
+        if writable:
+            fill(f"{self.data_files.path}/after-the-save", 1)
+            self.data_files.umount()
         return said
 
     def power_cycle(self, away_s=REBOOT_S, between=None):
@@ -183,6 +187,7 @@ class Reboot(Case):
         tries = [
             ("the machine went down by 'poweroff'", {"verb": "poweroff"}, {}, None),
             ("the agent did not end in order", {"kill": True}, {}, None),
+            ("could not be made read-only", {"writable": True}, {}, None),
             (r"the machine was away for \d+ s", {}, {"away_s": LONG_S, "between": self.write_one_sector}, None),
             ("superblocks", {}, {"between": self.mount_for_a_moment}, None),
             ("torn or damaged", {}, {"between": self.tear_the_save}, None),
