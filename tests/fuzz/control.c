@@ -43,6 +43,8 @@ static void make_dispatcher(void)
     FUZZ_ASSERT(dispatcher_registry_init(&dispatcher.registry, 16, 16) == 0);
     dispatcher_roster_init(&dispatcher.roster);
     dispatcher_proofs_init(&dispatcher.proofs);
+    static const struct blx_config_object_store no_copies;
+    dispatcher_copies_init(&dispatcher.copies, &no_copies);
     dispatcher_turns_init(&dispatcher.turns, 0);
     dispatcher_policy_book_init(&book, &(struct blx_policies){0}, 60 * 1000,
                                 &(const struct blx_retention){0});

@@ -29,8 +29,11 @@ struct blx_change {
 enum { BLX_CHANGE_FIGURES = 10 };
 _Static_assert(sizeof(struct blx_change) == BLX_CHANGE_FIGURES * sizeof(uint64_t), "figures");
 
-/* A part in percent, rounded down; 0 of nothing is 0. */
+/* A part in percent, rounded down; 0 of nothing is 0. A file may claim a part that is larger than
+ * the whole: that is all of it. */
 static inline unsigned blx_change_percent(uint64_t part, uint64_t whole)
 {
-    return whole == 0 ? 0 : (unsigned)((double)part * 100 / (double)whole);
+    if (whole == 0)
+        return 0;
+    return part >= whole ? 100 : (unsigned)((double)part * 100 / (double)whole);
 }
