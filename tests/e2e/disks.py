@@ -95,7 +95,7 @@ class Filesystem:
             if error.errno == errno.EBUSY:
                 return True
             raise
-        self._ioctl(FITHAW)
+        self.thaw()  # whoever was about to thaw it may have been quicker
         return False
 
     def used_bytes(self):
